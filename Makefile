@@ -8,7 +8,7 @@
 CARGO ?= cargo
 
 .DEFAULT_GOAL := help
-.PHONY: help check-tools setup guests run browser edge pebble suite test adversary mutants models conformance fuzz counts counts-accept bench bench-noisy bench-idle bench-goes bench-starts bench-peers bench-edge bench-admission bench-soak soak fmt deny lint
+.PHONY: help check-tools setup guests run browser edge pebble suite test js-client adversary mutants models conformance fuzz counts counts-accept bench bench-noisy bench-idle bench-goes bench-starts bench-peers bench-edge bench-admission bench-soak soak fmt deny lint
 
 help: ## Say what there is
 	@echo 'usage: make TARGET'
@@ -18,6 +18,7 @@ help: ## Say what there is
 	@echo 'OPENLINE_WASM_TARGET=wasm32-wasip2 or wasm32-wasip1 chooses how functions are'
 	@echo 'compiled; OPENLINE_SKIP_BROWSER=1 leaves out the test that needs a browser,'
 	@echo 'OPENLINE_SKIP_EDGE=1 those that need nginx, HAProxy, OpenSSL, Node and Python,'
+	@echo 'OPENLINE_SKIP_JS=1 those of the JavaScript client, which need Node,'
 	@echo 'OPENLINE_SKIP_PEBBLE=1 the one that needs Pebble, an authority of certificates,'
 	@echo 'OPENLINE_SKIP_CONFORMANCE=1 the one that needs Python and the Autobahn suite,'
 	@echo 'OPENLINE_SKIP_INSTRUCTIONS=1 the counts that need valgrind.'
@@ -48,6 +49,7 @@ browser: # Find or install a browser, for `test`
 edge: # Find or install proxies and clients, for `test`
 	@scripts/edge.sh
 	@scripts/socket-io.sh
+	@scripts/npm.sh
 
 pebble: # Find or install an authority of certificates, for `test`
 	@scripts/pebble.sh
@@ -59,7 +61,13 @@ suite: # Find or install Python and the Autobahn test suite, for `test`
 test: setup browser edge pebble suite ## Test everything, also the page in a real browser
 	$(CARGO) test --workspace
 	$(CARGO) test --quiet --manifest-path guests/Cargo.toml --target-dir target/guests/tests -p socket-io
+	@scripts/js-client.sh
+	@scripts/js-client.sh browser
 	@scripts/conformance.sh quick
+
+js-client: browser ## Test the JavaScript client, its types, and it in a real browser
+	@scripts/js-client.sh types
+	@scripts/js-client.sh browser
 
 # Another first seed each time; a failure prints its own.
 BUDGET ?= 3600

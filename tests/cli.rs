@@ -59,6 +59,7 @@ async fn help_is_printed_as_data_and_shows_examples() {
         "functions",
         "versions",
         "aliases",
+        "keys",
         "remove",
         "connections",
         "send",

@@ -34,13 +34,15 @@ const NOT_RUN: [(&str, &str); 6] = [
 ];
 
 /// The documents whose commands are run, in the order in which they are read.
-const DOCUMENTS: [&str; 14] = [
+const DOCUMENTS: [&str; 16] = [
     "README.md",
     "docs/guide/coming-from.md",
     "docs/guide/functions.md",
     "docs/guide/develop.md",
     "docs/guide/deploy.md",
     "docs/guide/operate.md",
+    "docs/guide/keys.md",
+    "docs/guide/channels.md",
     "docs/guide/measure.md",
     "docs/reference/configuration.md",
     "docs/reference/firewall.md",

@@ -98,7 +98,9 @@ fn much() -> String {
          external_account = \"mine\"\nexternal_account_key_file = \"external-key\"\n\
          [[server.certificate]]\ncertificate = \"host.pem\"\nkey = \"host-key.pem\"\ndefault = true\n\
          listeners = [\"listen\", \"probes\"]\n\
+         [[key]]\nname = \"web\"\nscopes = [\"publish\"]\nsecret = \"file:external-key\"\n\
          [[firewall]]\nname = \"edge\"\n\
+         [[channel]]\npattern = \"all:*\"\npresence = true\n\
          [maximum.limit]\ntags = 9\n[maximum.instance]\nhandles = 9999\n\
          [[function]]\nname = \"f\"\ncomponent = {echo:?}\nroute = \"/g/{{room}}\"\n\
          alias = \"other\"\nmigration = \"pin\"\n\
@@ -109,6 +111,7 @@ fn much() -> String {
          [[function.trigger]]\nroute = \"/v/{{room}}\"\nversion = \"000000\"\nfirewall = \"edge\"\n\
          [[function.auto_response]]\ntext = \"a\"\nreply = \"b\"\nmatch = \"prefix\"\n\
          [[function.auto_response]]\nbinary_hex = \"00\"\nreply_hex = \"01\"\n\
+         [[function.channel]]\npattern = \"room:*\"\nhistory = {{}}\n\
          [[function]]\nname = \"after\"\ncomponent = {echo:?}\nroute = \"/bounded\"\n"
     )
 }
@@ -179,6 +182,7 @@ impl Configured {
         let named = |name: &str| functions.iter().find(|it| it["name"] == name);
         let function = named("f").unwrap();
         let bounded = named("before").or(named("after")).unwrap();
+        let api_keys = self.get("/v1/keys").await;
         let mut found = BTreeMap::new();
         for (table, rows) in TABLES {
             let view = match table {
@@ -199,11 +203,14 @@ impl Configured {
                 ("[server.tls]", name) => &config["server"]["tls"][name],
                 ("[server.tls.acme]", name) => &config["server"]["tls"]["acme"][name],
                 ("[[server.certificate]]", _) => &config["server"]["certificates"],
+                ("[[key]]", _) => &api_keys["keys"],
                 ("[[function]]", "name") => &bounded["name"],
                 ("[[function]]", "route") => &function["triggers"][0]["route"],
                 ("[[function]]", name) => &function[name],
                 (table, _) if table.contains("function.trigger") => &function["triggers"],
                 ("[[function.auto_response]]", _) => &function["auto_responses"],
+                (table, _) if table.contains("function.channel") => &function["channels"],
+                (table, _) if table.contains("channel") => &config["channels"],
                 ("[function.limit]", name) => &function["limit"][name],
                 ("[function.instance]", name) => &function["instance"][name],
                 ("[maximum.limit]", _) => &bounded["limit"]["limits"],
@@ -221,7 +228,11 @@ async fn every_key_takes_effect_when_the_tables_say() {
     let authority = Authority::new();
     authority.write("host", &["localhost"]);
     let folder = authority.folder;
-    fs::write(folder.path().join("external-key"), "a2V5").unwrap();
+    fs::write(
+        folder.path().join("external-key"),
+        "a2V5a2V5a2V5a2V5a2V5a2V5",
+    )
+    .unwrap();
     fs::write(folder.path().join("openline.toml"), little()).unwrap();
     let mut configured = Configured::start(folder).await;
     let before = configured.in_force().await;

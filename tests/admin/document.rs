@@ -124,6 +124,7 @@ async fn every_operation_of_the_document_is_answered_as_it_says() {
         got.refused(404, "no_function");
     }
     changes(&host, &mut document).await;
+    keys(&host, &mut document).await;
     connections(&host, &mut document).await;
     drop(client);
     document.is_complete();
@@ -153,6 +154,41 @@ async fn triggers(host: &AdminHost, document: &mut Document) {
         let got = host.ask(method, path, None).await;
         assert_eq!(got.status, status, "{method} {path}");
         document.check(method, described, &got);
+    }
+}
+
+/// Makes, lists and revokes API keys.
+async fn keys(host: &AdminHost, document: &mut Document) {
+    let (all, one) = ("/v1/keys", "/v1/keys/{name}");
+    let web = json!({
+        "name": "web",
+        "scopes": ["subscribe"],
+        "channels": ["room:*"],
+        "functions": ["chat"],
+        "seconds": 60,
+    });
+    let pair = json!({"name": "pair", "scopes": ["manage"], "aws": true});
+    for (body, status) in [
+        (&web, 201),
+        (&web, 409),
+        (&pair, 201),
+        (
+            &json!({"name": "a", "scopes": ["read"], "channels": []}),
+            422,
+        ),
+        (&json!({"name": "a", "scopes": []}), 400),
+    ] {
+        let got = host.json("POST", all, body).await;
+        assert_eq!(got.status, status, "{body}: {got:?}");
+        document.check("POST", all, &got);
+    }
+    let got = host.ask("GET", all, None).await;
+    assert_eq!(got.value()["keys"].as_array().map(Vec::len), Some(2));
+    document.check("GET", all, &got);
+    for (name, status) in [("web", 200), ("web", 404), ("pair", 200), ("-", 400)] {
+        let got = host.ask("DELETE", &format!("{all}/{name}"), None).await;
+        assert_eq!(got.status, status, "{name}: {got:?}");
+        document.check("DELETE", one, &got);
     }
 }
 

@@ -180,7 +180,7 @@ fn stream_module() -> Option<PathBuf> {
 
 /// A free port of an address that is only this proxy's: the first half of it
 /// says which process asks, the second which of its proxies it is.
-fn address() -> SocketAddr {
+pub fn address() -> SocketAddr {
     static NUMBER: AtomicU16 = AtomicU16::new(0);
     let [.., high, low] = std::process::id().to_be_bytes();
     let number = NUMBER.fetch_add(1, Ordering::Relaxed);

@@ -19,6 +19,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::call::Call;
+use crate::channel_terms::{self, ChannelTermsView};
 use crate::json::json;
 use crate::responses::Refused;
 use openline_gateway::reserved::Answer;
@@ -28,6 +29,8 @@ use openline_gateway::reserved::Answer;
 #[schema(as = Config)]
 struct ConfigView {
     server: ServerView,
+    /// The channels that functions share.
+    channels: Vec<ChannelTermsView>,
     functions: Vec<FunctionConfigView>,
 }
 
@@ -125,6 +128,8 @@ struct FunctionConfigView {
     triggers: Vec<TriggerView>,
     /// How many automatic responses it has.
     auto_responses: usize,
+    /// Its own channels.
+    channels: Vec<ChannelTermsView>,
     limit: FunctionLimitsView,
     instance: InstancePolicyView,
 }
@@ -224,6 +229,7 @@ pub(crate) async fn config(call: Call) -> Answer {
             cache: shown(server.cache.as_deref()),
             limits: limits(server.values()),
         },
+        channels: channel_terms::views(&deployer.shared_channels()),
         functions: configs.iter().map(|of| function(deployer, of)).collect(),
     };
     json(StatusCode::OK, &view)
@@ -261,6 +267,7 @@ fn function(deployer: &Deployer, of: &FunctionConfig) -> FunctionConfigView {
         migration: of.migration,
         triggers: deployer.triggers_of(&of.name).unwrap_or_default(),
         auto_responses: of.auto_responses.len(),
+        channels: channel_terms::views(&of.channels),
         limit: limit(&of.limit),
         instance: instance(&of.instance),
     }

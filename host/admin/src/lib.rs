@@ -19,6 +19,7 @@ mod aliases;
 mod body;
 mod call;
 mod change;
+mod channel_terms;
 mod config;
 mod connections;
 mod context;

@@ -8,8 +8,7 @@
 //! server fetches key sets. Bounded by the limits of the trigger's tables.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, LazyLock};
-use std::time::{Duration, SystemTime};
+use std::sync::Arc;
 
 use http::HeaderMap;
 use http::header::HOST;
@@ -17,7 +16,7 @@ use http::request::Parts;
 use openline_authentication::jwt::{FetchedKeys, KeyWarning};
 use openline_authentication::signature::{AccessKeys, SignatureVerifier};
 use openline_authentication::{
-    Denial, Denied, Identity, Now, Request, Secret, Spending, TicketError, TicketRequest, Tickets,
+    Denial, Denied, Identity, Request, Secret, Spending, TicketError, TicketRequest, Tickets,
     TokenVerifier,
 };
 use openline_core::authentication::{
@@ -26,14 +25,11 @@ use openline_core::authentication::{
 use openline_hint::Hinted;
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::Notify;
-use tokio::time::Instant;
 
+pub use crate::clock::{now, steady};
 use crate::firewall::Edits;
 use crate::normalise::asked_method;
 use crate::sessions::Sessions;
-
-/// Steady times are counted from here.
-static STARTED: LazyLock<Instant> = LazyLock::new(Instant::now);
 
 /// Verifies the requests of one trigger.
 #[derive(Debug)]
@@ -68,29 +64,6 @@ pub struct Material {
     pub secrets: BTreeMap<String, Result<Secret, String>>,
     /// The text of `keys_file`.
     pub keys_file: Option<Result<Vec<u8>, String>>,
-}
-
-/// The moment, on both clocks.
-pub fn now() -> Now {
-    Now {
-        wall: UnixTime(wall().as_secs()),
-        steady: steady(),
-    }
-}
-
-/// The time since 1970, by the clock on the wall.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "tokens and tickets end by the clock on the wall"
-)]
-pub(crate) fn wall() -> Duration {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-    since.unwrap_or_default()
-}
-
-/// The time on the clock that does not jump.
-pub fn steady() -> Duration {
-    STARTED.elapsed()
 }
 
 /// The places of all secrets of a trigger.

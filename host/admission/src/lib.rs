@@ -13,6 +13,7 @@
 
 pub mod admit;
 pub mod authenticate;
+mod clock;
 pub mod cors;
 pub mod firewall;
 pub mod hops;

@@ -20,7 +20,8 @@ use openline_core::close::CloseReason;
 use openline_core::name::ConnectionId;
 use parking_lot::{Mutex, RwLock};
 
-use crate::authenticate::{Authenticator, Post, now, wall};
+use crate::authenticate::{Authenticator, Post};
+use crate::clock::{now, wall};
 use crate::keys::Key;
 
 /// Between two tokens of one connection that are verified: one by a public key

@@ -101,7 +101,7 @@ pub(crate) enum Reply {
     /// The same, after which the caller is to wait.
     Later(Answer, u64),
     /// A stream.
-    Stream(Response<AnswerBody>),
+    Stream(Box<Response<AnswerBody>>),
 }
 
 impl Api {
@@ -271,7 +271,7 @@ impl Reply {
             Self::Later(answer, wait_s) => (answer, Some(wait_s)),
             Self::Stream(mut response) => {
                 add(&mut response, &HEADERS[..1]);
-                return response;
+                return *response;
             }
         };
         let body = Full::new(Bytes::from(answer.body));

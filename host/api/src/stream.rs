@@ -106,7 +106,7 @@ pub(crate) fn answer(
             HeaderValue::from_static(value),
         );
     }
-    Ok(Reply::Stream(response))
+    Ok(Reply::Stream(Box::new(response)))
 }
 
 /// Why a subscriber is refused.

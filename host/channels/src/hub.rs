@@ -9,9 +9,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use openline_broker::channel::Backlog;
-use openline_broker::filter::Filter;
-use openline_broker::position::Position;
-use openline_broker::publication::Data;
 use openline_broker::terms::{Found, TermsTable};
 use openline_core::message::{Compress, Message};
 use openline_core::name::{ChannelName, ConnectionId, Tag};
@@ -23,6 +20,7 @@ use crate::entry;
 use crate::members::Members;
 use crate::shared::SharedMessage;
 use crate::space::{Publishing, Space};
+pub use crate::subscribing::{Answer, SubscribeError, Subscribing};
 use crate::tags::TagIndex;
 use crate::wakeups::Wakeups;
 
@@ -36,51 +34,6 @@ pub struct Hub {
     /// Whether the function shares any channels: asked before each use of one.
     shares: AtomicBool,
 }
-
-/// Why a connection was not subscribed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SubscribeError {
-    /// It has as many channels as it may have.
-    TooMany,
-    /// The channel has as many subscribers or members as it may have.
-    Crowded,
-    /// What the host's channels remember is as much as they may.
-    HostFull,
-    /// What it missed cannot be had, and it wants all or nothing.
-    Unrecoverable,
-    /// It is subscribed already.
-    Repeated,
-    /// It has left.
-    Gone,
-}
-
-/// How to subscribe.
-#[derive(Default)]
-#[expect(missing_debug_implementations, reason = "it has a closure")]
-pub struct Subscribing<'a> {
-    /// Where the subscriber was before.
-    pub since: Option<Position>,
-    /// How many of the last publications it wants if it cannot recover.
-    pub otherwise: usize,
-    /// Whether it would rather not be subscribed than miss publications after
-    /// `since`.
-    pub all_or_nothing: bool,
-    /// Which publications it wants.
-    pub filter: Option<Filter>,
-    /// Whether it is told of others that come and go.
-    pub join_leave: bool,
-    /// What others see of it.
-    pub info: Option<Data>,
-    /// Whether a second subscription is an error; otherwise it does nothing.
-    pub is_once: bool,
-    /// Makes the messages that it gets before anything new. By default, each
-    /// publication of the backlog.
-    pub answer: Option<Answer<'a>>,
-}
-
-/// Makes the messages that a subscriber gets first, of the channel's position and
-/// what it missed.
-pub type Answer<'a> = &'a mut dyn FnMut(&Backlog) -> Vec<Message>;
 
 impl Hub {
     /// A hub with these channels of its own, and those that functions share.

@@ -7,21 +7,20 @@
 //! looks at nothing else.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeSet, BinaryHeap};
+use std::collections::BinaryHeap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, Weak};
 
 use dashmap::DashMap;
 use openline_broker::channel::{Backlog, Publish, Room, Subscribe};
-use openline_broker::log::{Page, PageLimit, PageQuery, Unrecoverable};
+use openline_broker::log::PageLimit;
 use openline_broker::moment::Moment;
 use openline_broker::outcome::{Outcome, PublishError};
-use openline_broker::position::{Epoch, Position};
-use openline_broker::presence::{Member, PresenceCounts};
+use openline_broker::position::Epoch;
+use openline_broker::presence::Member;
 use openline_broker::publication::{Parts, Publication};
 use openline_broker::rows::Change;
 use openline_broker::terms::{Found, TermsTable};
-use openline_core::close::{CloseInfo, CloseReason};
 use openline_core::event::SendOutcome;
 use openline_core::message::{Compress, Message};
 use openline_core::name::{ChannelName, ConnectionId};
@@ -33,9 +32,9 @@ use crate::connection::Connection;
 use crate::durable::{Answered, Keeper, Settling};
 use crate::entry::{self, Entry, Except, State, Wishes};
 use crate::forms;
-use crate::hub::{Answer, SubscribeError, Subscribing};
 use crate::shared::SharedMessage;
-use crate::sweeps::Sweeps;
+use crate::subscribing::{Answer, SubscribeError, Subscribing};
+use crate::sweeps::{Sweeps, Swept};
 use crate::time::now;
 use crate::wakeups::Wakeups;
 
@@ -45,11 +44,11 @@ const SWEPT_MAX: usize = 4_096;
 /// A set of channels.
 #[derive(Debug)]
 pub struct Space {
-    entries: DashMap<ChannelName, Arc<Entry>>,
+    pub(crate) entries: DashMap<ChannelName, Arc<Entry>>,
     table: RwLock<Arc<TermsTable>>,
     /// Counts the tables.
     generation: AtomicU64,
-    budget: Budget,
+    pub(crate) budget: Budget,
     /// When a channel is to be looked at. A channel may be here several times.
     due: Mutex<BinaryHeap<Reverse<(Moment, ChannelName)>>>,
     sweeps: Arc<Sweeps>,
@@ -67,23 +66,6 @@ pub struct Publishing {
     pub compress: Compress,
     /// Who does not get it.
     pub except: Except,
-}
-
-/// A channel, for a list.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ChannelView {
-    /// Its name.
-    pub name: ChannelName,
-    /// Subscribers of this node.
-    pub subscribers: usize,
-    /// Publications since it is there.
-    pub published: u64,
-    /// The bytes that it takes.
-    pub bytes: usize,
-    /// The publications that it keeps.
-    pub kept: usize,
-    /// Where it is, if it counts.
-    pub position: Option<Position>,
 }
 
 impl Space {
@@ -301,38 +283,6 @@ impl Space {
         });
     }
 
-    /// Subscribes a connection, which need not be in a hub, and puts what it gets
-    /// first into its outbox. The publications of the backlog are in there, too;
-    /// `None` if it was subscribed before.
-    ///
-    /// # Errors
-    ///
-    /// See [`SubscribeError`].
-    pub fn subscribe_with(
-        self: &Arc<Self>,
-        connection: &Arc<Connection>,
-        channel: &ChannelName,
-        subscribing: Subscribing<'_>,
-        wakeups: &mut Wakeups,
-    ) -> Result<Option<Backlog>, SubscribeError> {
-        let mut membership = connection.membership.lock();
-        if membership.left {
-            return Err(SubscribeError::Gone);
-        }
-        if membership.channels.iter().any(|it| it.name() == channel) {
-            return match subscribing.is_once {
-                true => Err(SubscribeError::Repeated),
-                false => Ok(None),
-            };
-        }
-        if membership.channels.len() >= connection.limits().channels as usize {
-            return Err(SubscribeError::TooMany);
-        }
-        let (entry, backlog) = self.subscribe(connection, channel, subscribing, wakeups)?;
-        membership.channels.push(entry);
-        Ok(Some(backlog))
-    }
-
     /// Subscribes a connection. The caller holds its membership, so that it is
     /// subscribed once.
     pub(crate) fn subscribe(
@@ -433,152 +383,12 @@ impl Space {
         entry.map_or(0, |entry| entry.state.lock().subscribers.len())
     }
 
-    /// A page of the history; `None` on channels that keep none.
-    ///
-    /// # Errors
-    ///
-    /// When the page is to continue from a position that is not the channel's.
-    pub fn history(
-        self: &Arc<Self>,
-        name: &ChannelName,
-        query: PageQuery,
-        limit: PageLimit,
-    ) -> Result<Option<Page>, Unrecoverable> {
-        let keeps = self.find(name).terms.has_positions();
-        let page = self.with(
-            name,
-            keeps && !self.budget.is_exceeded(),
-            |_, state, now| {
-                let channel = match keeps {
-                    true => Some(state.channel(name, now)),
-                    false => state.channel.as_deref_mut(),
-                };
-                channel.map(|channel| channel.history(query, limit, now))
-            },
-        );
-        page.flatten().transpose().map(Option::flatten)
-    }
-
-    /// Values of a keyed channel in the order of their last change, after an
-    /// offset; `None` on others.
-    pub fn values(
-        self: &Arc<Self>,
-        name: &ChannelName,
-        after: u64,
-        limit: usize,
-    ) -> Option<Vec<Publication>> {
-        self.find(name).terms.keyed.as_ref()?;
-        let values = self.with(name, false, |_, state, _| {
-            let channel = state.channel.as_ref();
-            channel.and_then(|channel| channel.value_page(after, limit))
-        });
-        Some(values.flatten().unwrap_or_default())
-    }
-
-    /// The value of a key of a keyed channel.
-    pub fn value_of(self: &Arc<Self>, name: &ChannelName, key: &str) -> Option<Publication> {
-        let value = self.with(name, false, |_, state, _| {
-            let channel = state.channel.as_ref();
-            channel.and_then(|channel| channel.value_of(key))
-        });
-        value.flatten()
-    }
-
-    /// Members of a channel in the order of their connections' ids; `None` where
-    /// there is no presence.
-    pub fn members(
-        self: &Arc<Self>,
-        name: &ChannelName,
-        after: Option<ConnectionId>,
-        limit: usize,
-    ) -> Option<Vec<Member>> {
-        self.find(name).terms.presence.then_some(())?;
-        let members = self.with(name, false, |_, state, _| {
-            let channel = state.channel.as_ref();
-            channel.map(|channel| channel.members(after, limit))
-        });
-        Some(members.flatten().unwrap_or_default())
-    }
-
-    /// How many members a channel has; `None` where there is no presence.
-    pub fn counts(self: &Arc<Self>, name: &ChannelName) -> Option<PresenceCounts> {
-        self.find(name).terms.presence.then_some(())?;
-        let counts = self.with(name, false, |_, state, _| {
-            let channel = state.channel.as_ref();
-            channel.map(|channel| channel.counts())
-        });
-        Some(counts.flatten().unwrap_or_default())
-    }
-
-    /// Forgets the history of a channel; whether there was the channel.
-    pub fn clear(self: &Arc<Self>, name: &ChannelName) -> bool {
-        let cleared = self.with(name, false, |entry, state, _| {
-            let channel = state.channel.as_mut();
-            let changes = channel.map_or_else(Vec::new, |channel| channel.clear());
-            if let Some(keeper) = self.keeper() {
-                keeper.write(entry, state, changes, None);
-            }
-        });
-        cleared.is_some()
-    }
-
-    /// Ends the connections of all subscribers, and returns how many it has ended.
-    /// Looks at all of them, so it is not for a thread that serves.
-    pub fn close_all(self: &Arc<Self>, name: &ChannelName, info: &CloseInfo) -> usize {
-        let subscribers = self.with(name, false, |_, state, _| {
-            let subscribers = state.subscribers.values();
-            let subscribers = subscribers.map(|it| Arc::clone(&it.connection));
-            subscribers.collect::<Vec<_>>()
-        });
-        let subscribers = subscribers.unwrap_or_default();
-        let ended = subscribers.iter().filter(|connection| {
-            let first = connection.end(CloseReason::Operator(info.clone()));
-            connection.wake();
-            first
-        });
-        ended.count()
-    }
-
-    /// One channel, for people.
-    pub fn view(self: &Arc<Self>, name: &ChannelName) -> Option<ChannelView> {
-        self.with(name, false, |entry, state, _| view(entry, state))
-    }
-
-    /// Channels in the order of their names, after one, at most `limit`. Looks at
-    /// all names, so it is not for a thread that serves.
-    pub fn channels(
-        self: &Arc<Self>,
-        after: Option<&ChannelName>,
-        limit: usize,
-        is_wanted: impl Fn(&ChannelName) -> bool,
-    ) -> Vec<ChannelView> {
-        let mut first: BTreeSet<ChannelName> = BTreeSet::new();
-        for entry in &self.entries {
-            let name = entry.key();
-            let is_in = after.is_none_or(|after| name > after)
-                && (first.len() < limit || first.last().is_some_and(|last| name < last));
-            if is_in && is_wanted(name) {
-                first.insert(name.clone());
-                if first.len() > limit {
-                    first.pop_last();
-                }
-            }
-        }
-        let views = first.iter().filter_map(|name| self.view(name));
-        views.collect()
-    }
-
     /// Has the sweeps look at it, if it has anything for them.
     pub(crate) fn list(self: &Arc<Self>) {
         if !self.due.lock().is_empty() && !self.is_listed.swap(true, Ordering::AcqRel) {
-            self.sweeps.add(self);
+            let space: Weak<Self> = Arc::downgrade(self);
+            self.sweeps.add(space);
         }
-    }
-
-    /// The sweeps are about to look at it: what becomes due from now on is listed
-    /// again.
-    pub(crate) fn unlist(&self) {
-        self.is_listed.store(false, Ordering::Release);
     }
 
     /// Does what has become due, for at most [`SWEPT_MAX`] channels; whether
@@ -627,6 +437,20 @@ impl Space {
                 keeper.write(entry, state, expired.changes, None);
             }
         });
+    }
+}
+
+impl Swept for Space {
+    fn sweep(self: Arc<Self>) -> bool {
+        Self::sweep(&self)
+    }
+
+    fn unlist(&self) {
+        self.is_listed.store(false, Ordering::Release);
+    }
+
+    fn list(self: Arc<Self>) {
+        Self::list(&self);
     }
 }
 
@@ -771,15 +595,4 @@ fn publish_plain(
         time: now,
     });
     entry::deliver(&state.subscribers, &publication, compress, except, wakeups)
-}
-
-fn view(entry: &Entry, state: &State) -> ChannelView {
-    ChannelView {
-        name: entry.name.clone(),
-        subscribers: state.subscribers.len(),
-        published: state.published,
-        bytes: state.charged,
-        kept: state.channel.as_ref().map_or(0, |it| it.kept()),
-        position: state.channel.as_ref().and_then(|it| it.position()),
-    }
 }

@@ -9,23 +9,33 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-use crate::space::Space;
-
 /// How often spaces are looked at. What has reached its age is not given away
 /// before that either; only its room is taken for so much longer.
 const INTERVAL: Duration = Duration::from_secs(1);
 
+/// Something that is swept.
+pub(crate) trait Swept: std::fmt::Debug + Send + Sync {
+    /// Does what has become due; whether there is more.
+    fn sweep(self: Arc<Self>) -> bool;
+
+    /// It is about to be looked at: what becomes due from now on is listed again.
+    fn unlist(&self);
+
+    /// Lists it, if it has anything to do later.
+    fn list(self: Arc<Self>);
+}
+
 /// The spaces of a host that have something to forget.
 #[derive(Debug, Default)]
 pub struct Sweeps {
-    spaces: Mutex<Vec<Weak<Space>>>,
+    spaces: Mutex<Vec<Weak<dyn Swept>>>,
     listed: Notify,
 }
 
 impl Sweeps {
     /// Lists a space, which has not listed itself yet.
-    pub(crate) fn add(&self, space: &Arc<Space>) {
-        self.spaces.lock().push(Arc::downgrade(space));
+    pub(crate) fn add(&self, space: Weak<dyn Swept>) {
+        self.spaces.lock().push(space);
         self.listed.notify_one();
     }
 
@@ -40,7 +50,7 @@ impl Sweeps {
             tokio::time::sleep(INTERVAL).await;
             for space in listed.iter().filter_map(Weak::upgrade) {
                 space.unlist();
-                while space.sweep() {
+                while Arc::clone(&space).sweep() {
                     tokio::task::yield_now().await;
                 }
                 space.list();

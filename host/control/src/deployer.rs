@@ -48,6 +48,11 @@ impl Deployer {
         &self.inner.services
     }
 
+    /// The channels that functions share, as the configuration has them.
+    pub fn shared_channels(&self) -> Arc<[ChannelTable]> {
+        Arc::clone(&self.inner.state.read().channels)
+    }
+
     /// How much of the engine's room is taken now.
     pub fn taken(&self) -> Taken {
         self.inner.loader.runtime.taken()

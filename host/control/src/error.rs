@@ -7,14 +7,13 @@ use openline_authentication::{RevocationError, TicketError};
 use openline_core::config::trigger_hint;
 use openline_core::deployment::DeploymentError;
 use openline_core::digest::Digest;
-use openline_core::name::{FunctionName, TriggerName};
+use openline_core::name::{FunctionName, KeyName, TriggerName};
 use openline_core::trigger::{TriggerError, TriggerPlace};
 use openline_engine::LoadError;
 use openline_hint::{Hint, Hinted};
 use openline_store::StoreError;
 
 use crate::handlers::HandlerError;
-use crate::keys::{self, KeysError};
 use crate::view::TriggerSource;
 
 /// Why a trigger cannot authenticate its requests.
@@ -37,6 +36,46 @@ impl AuthenticationError {
 impl Hint for AuthenticationError {
     fn hint(&self) -> Option<Cow<'_, str>> {
         self.error.hint()
+    }
+}
+
+/// Why the keys of a configuration cannot be in force.
+#[derive(Debug, thiserror::Error)]
+pub enum KeysError {
+    /// A secret cannot be read, or is no key.
+    #[error("key `{0}`: {1}")]
+    Secret(KeyName, Hinted),
+    /// They do not go together.
+    #[error(transparent)]
+    Keys(#[from] KeyError),
+}
+
+impl Hint for KeysError {
+    fn hint(&self) -> Option<Cow<'_, str>> {
+        match self {
+            Self::Secret(_, error) => error.hint(),
+            Self::Keys(error) => Some(key_hint(error).into()),
+        }
+    }
+}
+
+/// What to do about an error of keys.
+fn key_hint(error: &KeyError) -> &'static str {
+    match error {
+        KeyError::Name(_) => {
+            "choose another name, or revoke that key: `openline keys list` shows it"
+        }
+        KeyError::Made(_) => {
+            "rename it in the file, or revoke the other one by `openline keys revoke`"
+        }
+        KeyError::Same(..) => "give each key a secret of its own, so that one can be revoked alone",
+        KeyError::Full => {
+            "revoke those that nobody needs: `openline keys list` shows which have expired"
+        }
+        KeyError::None(_) => "`openline keys list` shows all keys",
+        KeyError::Configured(_) => "remove its [[key]] from the file, and reload the host",
+        KeyError::Expired => "give a later end",
+        KeyError::Random(_) => "look at the host's system, then ask again",
     }
 }
 
@@ -166,7 +205,7 @@ impl Hint for ChangeError {
             Self::Revocation(RevocationError::Long | RevocationError::Form) => {
                 "give the `jti` or the `sub` as the token has it"
             }
-            Self::Key(error) => keys::hint(error),
+            Self::Key(error) => key_hint(error),
             Self::Load(error) => return error.hint(),
             Self::Probe(_) => "deploy without the probe if `upgrade` needs what a probe has not",
             Self::Stopping => "ask again when it, or the host in its place, has started",

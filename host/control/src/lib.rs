@@ -34,11 +34,10 @@ mod view;
 pub use authenticators::check_secrets;
 pub use deploy::Prepared;
 pub use deployer::Deployer;
-pub use error::{AuthenticationError, ChangeError, StartError};
+pub use error::{AuthenticationError, ChangeError, KeysError, StartError};
 pub use handlers::{HandlerError, check_version};
 pub use keys::{
-    KeyOrigin, KeyState, KeyView, KeysError, NewKeyView, RevokedKeyView, check_keys,
-    configured_key_warnings,
+    KeyOrigin, KeyState, KeyView, NewKeyView, RevokedKeyView, check_keys, configured_key_warnings,
 };
 pub use options::{ConnectionQuery, DeployOptions};
 pub use start::{ConfiguredComponent, Reloaded};

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{CONNECTION, HeaderValue, ORIGIN};
-use http::{Method, Request, Response, StatusCode, Version};
+use http::{Method, Request, Response, StatusCode, Uri, Version};
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -262,10 +262,8 @@ pub(crate) async fn answer<S: Handover>(
     // What RFC 8441 asks for: the stream becomes the connection.
     let connects = parts.version == Version::HTTP_2 && parts.method == Method::CONNECT;
     if is_reserved(parts.uri.path()) {
-        let mut answer = answer_reserved(site, Request::from_parts(parts, body), peer).await;
-        if connects {
-            decline(&mut answer);
-        }
+        let request = Request::from_parts(parts, body);
+        let answer = answer_reserved(site, request, peer, connects).await;
         return Ok(answer.map(Into::into));
     }
     let asked = Asked {
@@ -274,22 +272,10 @@ pub(crate) async fn answer<S: Handover>(
         peer,
     };
     let mut noted = Noted::default();
-    if let Some(sent) = sent.filter(|_| !connects) {
-        let answering = outside::answer(site, &normal, &asked, &sent, &mut noted, body);
-        // Boxed: most requests are not for publishers.
-        if let Ok(answered) = Box::pin(answering).await {
-            log_rules(&asked, &noted.firewall);
-            return match answered {
-                Ok(answer) => Ok(answer),
-                Err(refusal) => {
-                    let answer = refuse(gateway, &refusal, &asked, &noted);
-                    match refusal.is_silent() {
-                        true => Err(Dropped),
-                        false => Ok(answer.map(Into::into)),
-                    }
-                }
-            };
-        }
+    if let Some(sent) = sent.filter(|_| !connects)
+        && let Some(answered) = publisher(site, &normal, &asked, &sent, body).await
+    {
+        return answered;
     }
     let prepared = prepare(gateway, &normal, &asked, &mut noted, &place).await;
     log_rules(&asked, &noted.firewall);
@@ -475,14 +461,44 @@ fn refuse(gateway: &Gateway, refusal: &Refusal, asked: &Asked<'_>, noted: &Noted
     refusal.answer_to(*id)
 }
 
-/// Answers probes here, and passes other requests to `reserved`.
-async fn answer_reserved(site: &Site, request: Request<Incoming>, peer: &Peer) -> Answer {
+/// Answers probes here, and passes other requests to `reserved`. `connects` says
+/// whether an answer could be taken for a WebSocket.
+async fn answer_reserved(
+    site: &Site,
+    request: Request<Incoming>,
+    peer: &Peer,
+    connects: bool,
+) -> Answer {
     let (method, path) = (request.method(), request.uri().path());
-    if let Some(answer) = site.gateway.probe(method, path) {
-        return answer;
+    let mut answer = match (site.gateway.probe(method, path), &site.reserved) {
+        (Some(answer), _) => answer,
+        (None, Some(reserved)) => reserved.answer(boxed(request), peer.clone()).await,
+        (None, None) => Refusal::not_found().answer(),
+    };
+    if connects {
+        decline(&mut answer);
     }
-    match &site.reserved {
-        Some(reserved) => reserved.answer(boxed(request), peer.clone()).await,
-        None => Refusal::not_found().answer(),
-    }
+    answer
+}
+
+/// Answers a request of a publisher; `None` for any other.
+async fn publisher(
+    site: &Site,
+    normal: &Normal,
+    asked: &Asked<'_>,
+    sent: &Uri,
+    body: Incoming,
+) -> Option<Result<Response<AnswerBody>, Dropped>> {
+    let mut noted = Noted::default();
+    let answering = outside::answer(site, normal, asked, sent, &mut noted, body);
+    // Boxed: most requests are not for publishers.
+    let answered = Box::pin(answering).await?;
+    log_rules(asked, &noted.firewall);
+    Some(answered.or_else(|refusal| {
+        let answer = refuse(&site.gateway, &refusal, asked, &noted);
+        match refusal.is_silent() {
+            true => Err(Dropped),
+            false => Ok(answer.map(Into::into)),
+        }
+    }))
 }

@@ -103,7 +103,7 @@ impl Body for AnswerBody {
     }
 }
 
-/// Answers a request from outside; `Err` has a request that is not one.
+/// Answers a request from outside; `None` if it is not one.
 pub(crate) async fn answer(
     site: &Site,
     normal: &Normal,
@@ -111,20 +111,15 @@ pub(crate) async fn answer(
     sent: &Uri,
     noted: &mut Noted,
     body: Incoming,
-) -> Result<Result<Response<AnswerBody>, Refusal>, Incoming> {
-    let Some(outside) = site
-        .outside
-        .as_ref()
-        .filter(|_| is_outside(site, normal, asked.parts))
-    else {
-        return Err(body);
-    };
+) -> Option<Result<Response<AnswerBody>, Refusal>> {
+    let outside = site.outside.as_ref();
+    let outside = outside.filter(|_| is_outside(site, normal, asked.parts))?;
     let services = site.gateway.services();
     let table = services.table();
     let request = (normal, asked.parts);
     let passing = admit::pass::<Denied>(services, &table, request, asked.peer, (&asked.id, noted));
     if let Err(refusal) = passing.await {
-        return Ok(Err(refusal.into()));
+        return Some(Err(refusal.into()));
     }
     drop(table);
     let caller = Caller {
@@ -133,7 +128,7 @@ pub(crate) async fn answer(
         id: asked.id.to_string(),
     };
     let request = boxed(Request::from_parts(asked.parts.clone(), body));
-    Ok(Ok(outside.answer(request, caller).await))
+    Some(Ok(outside.answer(request, caller).await))
 }
 
 /// Whether a request is for publishers.

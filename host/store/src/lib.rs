@@ -27,8 +27,8 @@ mod tables;
 mod writer;
 
 pub use error::{GroupError, LineError, OpenError, SaveError, StoreError};
-pub use line::{Attempt, LINE_BYTES_MAX, LINE_GROUPS_MAX, Place, RowChange};
+pub use line::{Attempt, LINE_BYTES_MAX, LINE_GROUPS_MAX, Place};
 pub use revocations::{StoredRevocation, StoredRevocations};
-pub use rows::StoredRow;
+pub use rows::{RowChange, StoredRow};
 pub use store::{ChannelStore, FunctionStore, Store};
 pub use tables::{ENTRY_BYTES, Snapshot, StoredAlarm, Usage};

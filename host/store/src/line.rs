@@ -14,12 +14,12 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use bytes::Bytes;
 use openline_core::name::ChannelName;
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
 
 use crate::error::{GroupError, LineError};
+use crate::rows::RowChange;
 use crate::tables::ENTRY_BYTES;
 use crate::writer::Message;
 
@@ -27,19 +27,6 @@ use crate::writer::Message;
 pub const LINE_GROUPS_MAX: usize = 8192;
 /// The bytes of those groups, with [`ENTRY_BYTES`] for each change.
 pub const LINE_BYTES_MAX: u64 = 64 << 20;
-
-/// A change of one channel's rows. Names are the caller's.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum RowChange {
-    /// Writes a row, whether or not there is one.
-    Put(Box<[u8]>, Bytes),
-    /// Deletes a row, if there is one.
-    Delete(Box<[u8]>),
-    /// Deletes the rows from the first name on, and before the second.
-    DeleteRange(Box<[u8]>, Box<[u8]>),
-    /// Deletes all rows of the channel.
-    Clear,
-}
 
 /// Groups of one channel that build on each other. Once one of them has failed,
 /// no later one is written. The caller begins another attempt when it makes or

@@ -13,8 +13,20 @@ use openline_core::name::ChannelName;
 use redb::{ReadTransaction, ReadableTable, Table, TableDefinition, TableError};
 
 use crate::error::SaveError;
-use crate::line::RowChange;
 use crate::tables::{ENTRY_BYTES, Tables, behind};
+
+/// A change of one channel's rows. Names are the caller's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RowChange {
+    /// Writes a row, whether or not there is one.
+    Put(Box<[u8]>, Bytes),
+    /// Deletes a row, if there is one.
+    Delete(Box<[u8]>),
+    /// Deletes the rows from the first name on, and before the second.
+    DeleteRange(Box<[u8]>, Box<[u8]>),
+    /// Deletes all rows of the channel.
+    Clear,
+}
 
 /// By owner (see [`SHARED`]), channel and row.
 const ROWS: TableDefinition<'_, (&str, &str, &[u8]), &[u8]> = TableDefinition::new("channel_rows");

@@ -17,12 +17,13 @@ use std::process::{Child, Command, Stdio};
 use bytes::Bytes;
 use openline_core::component::Component;
 use openline_core::deployment::{CallStyle, Deployment, VersionRecord};
-use openline_core::name::{AlarmName, AliasName, FunctionName};
-use openline_store::{OpenError, Store};
+use openline_core::name::{AlarmName, AliasName, ChannelName, FunctionName};
+use openline_store::{Attempt, OpenError, RowChange, Store};
 
 const FOLDER: &str = "OPENLINE_STORE_TEST_FOLDER";
 const ROOM: u64 = 1 << 30;
 const KEYS: usize = 8;
+const CHANNELS: usize = 3;
 
 fn chat() -> FunctionName {
     FunctionName::new("chat").unwrap()
@@ -83,6 +84,39 @@ async fn write_deployments(store: Store, start: u64) {
     }
 }
 
+/// The number of the last group, a row that is as old, and a row for each.
+fn group(number: u64) -> Vec<RowChange> {
+    let put = |name: &[u8]| RowChange::Put(name.into(), content(number));
+    let mut row = vec![b'p'];
+    row.extend(number.to_be_bytes());
+    vec![put(b"first"), put(&row), put(b"second")]
+}
+
+fn channel(number: usize) -> ChannelName {
+    ChannelName::new(&format!("room {number}")).unwrap()
+}
+
+/// Eight groups in flight; what is acknowledged is printed in order.
+async fn write_rows(store: Store, number: usize) {
+    let channels = store.function(&chat()).channels();
+    let channel = channel(number);
+    let rows = channels.rows(&channel).await.unwrap();
+    let start = rows.len().saturating_sub(2) as u64;
+    let places = std::sync::Arc::new(tokio::sync::Semaphore::new(8));
+    let attempt = Attempt::new();
+    for next in start.. {
+        let place = places.clone().acquire_owned().await.unwrap();
+        let done = move |answer: Result<(), _>| {
+            answer.unwrap();
+            say(&format!("rows {number} {next}"));
+            drop(place);
+        };
+        channels
+            .write(&channel, &attempt, group(next), done)
+            .unwrap();
+    }
+}
+
 /// Not a test by itself, but the process that is killed.
 #[tokio::test]
 async fn the_process_that_writes() {
@@ -96,6 +130,9 @@ async fn the_process_that_writes() {
         tasks.spawn(write_states(store.clone(), writer));
     }
     tasks.spawn(write_alarms(store.clone()));
+    for number in 0..CHANNELS {
+        tasks.spawn(write_rows(store.clone(), number));
+    }
     tasks.spawn(write_deployments(store, start * 1_000));
     tasks.join_all().await;
 }
@@ -114,6 +151,7 @@ fn start(folder: &Path) -> Child {
 struct Acknowledged {
     states: BTreeMap<String, u64>,
     alarms: u64,
+    rows: BTreeMap<usize, u64>,
     deployment: Option<u64>,
     lines: usize,
 }
@@ -127,6 +165,10 @@ impl Acknowledged {
             }
             ["acknowledged", "alarm", number] => {
                 self.alarms = self.alarms.max(number.parse::<u64>().unwrap() + 1);
+            }
+            ["acknowledged", "rows", channel, number] => {
+                let number = number.parse().unwrap();
+                self.rows.insert(channel.parse().unwrap(), number);
             }
             ["acknowledged", "deployment", number] => {
                 self.deployment = Some(number.parse().unwrap());
@@ -159,6 +201,28 @@ impl Acknowledged {
         child.wait().unwrap();
     }
 
+    /// No acknowledged group is missing, none is half there, and none is missing
+    /// between others.
+    async fn rows_are_there(&self, store: &Store) {
+        let channels = store.function(&chat()).channels();
+        for number in 0..CHANNELS {
+            let rows = channels.rows(&channel(number)).await.unwrap();
+            let rows: BTreeMap<_, _> = rows.into_iter().collect();
+            let groups = rows.len().saturating_sub(2) as u64;
+            if let Some(last) = self.rows.get(&number) {
+                assert!(groups > *last, "{number}: {groups} of {last}");
+            }
+            let all = (0..groups).flat_map(group);
+            let expected: BTreeMap<_, _> = all
+                .map(|change| match change {
+                    RowChange::Put(name, bytes) => (name, bytes),
+                    _ => unreachable!("`group` only puts"),
+                })
+                .collect();
+            assert!(rows == expected, "{number}: a gap, or half a group");
+        }
+    }
+
     async fn is_there(&self, folder: &Path) {
         let store = Store::open(folder, ROOM).unwrap();
         for (key, version) in &self.states {
@@ -171,6 +235,7 @@ impl Acknowledged {
         assert!(alarms.len() as u64 >= self.alarms);
         let usage = store.usage().await.unwrap();
         assert_eq!(usage.alarms, alarms.len() as u64);
+        self.rows_are_there(&store).await;
         let deployments = store.deployments().await.unwrap();
         for deployment in &deployments {
             for version in deployment.versions() {
@@ -204,6 +269,7 @@ async fn nothing_acknowledged_is_lost_when_it_is_killed() {
     }
     assert!(acknowledged.deployment.is_some() && acknowledged.alarms > 0);
     assert!(!acknowledged.states.is_empty());
+    assert_eq!(acknowledged.rows.len(), CHANNELS);
 }
 
 #[test]

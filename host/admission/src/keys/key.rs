@@ -22,7 +22,7 @@ use openline_core::name::{ChannelName, ConnectionId, FunctionName, KeyName};
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
-use crate::authenticate::{now, wall};
+use crate::clock::{now, wall};
 
 /// The longest time until a task that waits for the end of a key looks at the
 /// clock on the wall, which may be set meanwhile.

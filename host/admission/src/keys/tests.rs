@@ -14,7 +14,7 @@ use openline_core::name::{ChannelName, FunctionName};
 use parking_lot::Mutex;
 
 use super::*;
-use crate::authenticate::now;
+use crate::clock::now;
 use crate::sessions::{Renewal, Session};
 
 const TEXT: &str = "sec_0123456789abcdefghij";

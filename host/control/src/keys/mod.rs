@@ -9,68 +9,26 @@
 //! Files are read on threads that serve nothing, and waited for as long as the
 //! data directory is.
 
-use std::borrow::Cow;
-
 use openline_admission::authenticate::now;
-use openline_admission::keys::{ConfiguredKey, KeyError, Keys, PreparedKeys};
+use openline_admission::keys::{ConfiguredKey, Keys, PreparedKeys};
 use openline_authentication::Secret;
 use openline_authentication::key::check_text;
 use openline_core::config::{Config, key_warnings};
 use openline_core::key::{KeyCredential, KeyTable, KeyTerms};
 use openline_core::name::KeyName;
-use openline_hint::{Hint, Hinted};
+use openline_hint::Hinted;
 use openline_store::{Store, StoreError};
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
 use crate::authenticators::read_secret;
 use crate::deployer::Deployer;
-use crate::error::ChangeError;
-use crate::settle::{STORE_TIMEOUT, answered};
+use crate::error::{ChangeError, KeysError};
+use crate::settle::{Claim, STORE_TIMEOUT, answered};
 
 mod view;
 
 pub use view::{KeyOrigin, KeyState, KeyView, NewKeyView, RevokedKeyView};
-
-/// Why the keys of a configuration cannot be in force.
-#[derive(Debug, thiserror::Error)]
-pub enum KeysError {
-    /// A secret cannot be read, or is no key.
-    #[error("key `{0}`: {1}")]
-    Secret(KeyName, Hinted),
-    /// They do not go together.
-    #[error(transparent)]
-    Keys(#[from] KeyError),
-}
-
-impl Hint for KeysError {
-    fn hint(&self) -> Option<Cow<'_, str>> {
-        match self {
-            Self::Secret(_, error) => error.hint(),
-            Self::Keys(error) => Some(hint(error).into()),
-        }
-    }
-}
-
-/// What to do about an error.
-pub(crate) fn hint(error: &KeyError) -> &'static str {
-    match error {
-        KeyError::Name(_) => {
-            "choose another name, or revoke that key: `openline keys list` shows it"
-        }
-        KeyError::Made(_) => {
-            "rename it in the file, or revoke the other one by `openline keys revoke`"
-        }
-        KeyError::Same(..) => "give each key a secret of its own, so that one can be revoked alone",
-        KeyError::Full => {
-            "revoke those that nobody needs: `openline keys list` shows which have expired"
-        }
-        KeyError::None(_) => "`openline keys list` shows all keys",
-        KeyError::Configured(_) => "remove its [[key]] from the file, and reload the host",
-        KeyError::Expired => "give a later end",
-        KeyError::Random(_) => "look at the host's system, then ask again",
-    }
-}
 
 impl Deployer {
     /// All API keys, by name.
@@ -110,7 +68,7 @@ impl Deployer {
             .map_err(ChangeError::Key)?;
         let (record, keys) = (made.record, keys.clone());
         let store = self.inner.loader.store.clone();
-        let keeping = async move |claim: crate::settle::Claim, _| -> Result<_, ChangeError> {
+        let keeping = async move |claim: Claim, _| -> Result<_, ChangeError> {
             store.put_key(&record).await?;
             if !claim.take() {
                 // Its asker has been told that there is no key.

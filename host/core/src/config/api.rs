@@ -104,14 +104,7 @@ impl Check<'_> {
     pub(super) fn api(&mut self, mut written: ApiConfigWritten) -> ApiConfig {
         let (listen, hosts) = (written.listen.take(), written.hosts.take());
         let mut api = written.resolve(&ApiConfigMaximum::default(), &mut self.report());
-        if let Some(listen) = listen {
-            api.listen = listen.get_ref().parse().ok();
-            if api.listen.is_none() {
-                let message = format!("`{}` is not an address to listen on", listen.get_ref());
-                let hint = "write address and port, as in \"127.0.0.1:8081\"";
-                self.error(Some(listen.span()), &message, hint);
-            }
-        }
+        api.listen = self.listens(listen.as_ref());
         if let Some(hosts) = hosts {
             if let Some(past) = hosts.get_ref().get(API_HOSTS_MAX) {
                 let message = format!("`hosts` has more than {API_HOSTS_MAX} hosts");

@@ -198,6 +198,13 @@ fn hint_for(message: &str) -> String {
         return "as in `subscribe = \"peers\"`, or \"claim:channels\" for the patterns of a claim"
             .into();
     }
+    if message.contains("`subscribe`, `publish`") {
+        return "as in `scopes = [\"subscribe\", \"read\"]`: none of them includes another".into();
+    }
+    if message.contains("is not the name of a key") {
+        return "the name is for people, logs and commands; the text of the key may be anything"
+            .into();
+    }
     if message.contains("is not an affinity") {
         return "write a parameter of the route, as `room`, or \"header:x-room\", \"query:room\", \"cookie:NAME\" or \"claim:sub\"".into();
     }

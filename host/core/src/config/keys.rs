@@ -3,27 +3,13 @@
 //! with the rows of [`TABLES`] these are all keys; a test compares both with
 //! the keys that a file may have.
 
+pub use super::key_row::Key;
 use super::keys_access::ACCESS;
 use super::keys_api::API;
 use super::keys_authentication::AUTHENTICATION;
 use super::keys_channels::CHANNELS;
 use super::{ServerConfig, TABLES};
 use crate::limits::Effect;
-
-/// One key that is not a limit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Key {
-    /// Its table in the file.
-    pub table: &'static str,
-    /// Its name.
-    pub name: &'static str,
-    /// Its value when it is not given, for people.
-    pub default: &'static str,
-    /// When a change takes effect in a running host.
-    pub effect: Effect,
-    /// Its purpose.
-    pub about: &'static str,
-}
 
 const fn key(
     table: &'static str,
@@ -46,8 +32,8 @@ use Effect::{AsBounded, AtOnce, NewConnections, NextEvent, NextStart};
 /// The table of the certificates that the host requests itself.
 const ACME: &str = "[server.tls.acme]";
 
-/// All these keys, in the order of the file; those of authentication,
-/// of API keys and of channels last.
+/// All these keys, in the order of the file; those of authentication, of API keys
+/// and of channels last.
 pub fn keys() -> impl Iterator<Item = &'static Key> {
     let others = KEYS.iter().chain(API).chain(AUTHENTICATION).chain(ACCESS);
     others.chain(CHANNELS.into_iter().flatten())
@@ -129,7 +115,7 @@ const KEYS: &[Key] = &[
         "data",
         "none",
         NextStart,
-        "the data directory: deployed versions, states, durable alarms. Without one the host forgets all of these when the process ends. One process at a time may use it. Relative to the file",
+        "the data directory: deployed versions, states, durable alarms, API keys. Without one the host forgets all of these when the process ends. One process at a time may use it. Relative to the file",
     ),
     key(
         "[server]",

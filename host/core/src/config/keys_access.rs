@@ -1,6 +1,6 @@
 //! The keys of `[[key]]`, the tables of API keys; see [`keys`](super::keys).
 
-use super::keys::Key;
+use super::key_row::Key;
 use crate::limits::Effect::AtOnce;
 
 /// A key of the table, whose change concerns open connections as well.
@@ -19,7 +19,7 @@ pub(super) const ACCESS: &[Key] = &[
     key(
         "name",
         "–",
-        "1 to 64 letters, digits, `-`, `_` and `.`, the first a letter or digit; unique among all [keys](keys.md), also those that `openline keys` has made. Connections of a key that is renamed, or gone, are closed",
+        "1 to 64 letters, digits, `-`, `_` and `.`, the first a letter or digit; unique among all [keys](../guide/keys.md), also those that `openline keys` has made. Connections of a key that is renamed, or gone, are closed",
     ),
     key(
         "scopes",

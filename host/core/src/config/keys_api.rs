@@ -1,6 +1,6 @@
 //! The keys of `[server.api]` that are not limits; see [`keys`](super::keys).
 
-use super::keys::Key;
+use super::key_row::Key;
 use crate::limits::Effect::{self, AtOnce, NextStart};
 
 const fn key(

@@ -1,6 +1,6 @@
 //! The keys of a trigger's authentication; see [`keys`](super::keys).
 
-use super::keys::Key;
+use super::key_row::Key;
 use crate::limits::Effect::NewConnections;
 
 /// A key, whose change concerns new connections.

@@ -1,7 +1,7 @@
 //! The keys of the tables `[[channel]]` and `[[function.channel]]`: see
 //! [`super::keys`].
 
-use super::keys::Key;
+use super::key_row::Key;
 use crate::limits::Effect::NextEvent;
 
 /// All keys of both tables.

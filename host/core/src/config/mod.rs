@@ -19,6 +19,7 @@ mod error;
 mod file;
 mod hints;
 mod hops;
+mod key_row;
 mod keys;
 mod keys_access;
 mod keys_api;

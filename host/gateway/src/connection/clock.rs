@@ -144,6 +144,13 @@ fn rounded(origin: Instant, at: Instant, left: Duration) -> Instant {
 
 #[cfg(test)]
 mod tests {
+    use openline_admission::keys::{ConfiguredKey, Keys};
+    use openline_channels::budget::HostBudget;
+    use openline_channels::connection::{Facts, SocketOwner};
+    use openline_core::authentication::UnixTime;
+    use openline_core::key::{KeyCredential, KeyTerms, Scope, Scopes};
+    use openline_core::name::KeyName;
+
     use super::*;
 
     const fn ms(milliseconds: u64) -> Duration {
@@ -176,6 +183,44 @@ mod tests {
             let late = rounded(origin, at, left) - at;
             assert!(late <= SLACK_MAX && late <= left / SLACK_PART, "{left:?}");
         }
+    }
+
+    /// A connection whose timer is set by the end of its key looks again when a
+    /// reload has changed the key.
+    #[tokio::test]
+    async fn an_earlier_end_of_a_key_is_noticed() {
+        let key = |expires: Option<u64>| ConfiguredKey {
+            terms: KeyTerms {
+                name: KeyName::new("k").unwrap(),
+                scopes: Scopes::new([Scope::Subscribe]).unwrap(),
+                channels: KeyTerms::all_channels(),
+                functions: None,
+                expires: expires.map(UnixTime),
+            },
+            credential: KeyCredential::of("pub_0123456789abcdef"),
+            secret: None,
+        };
+        let keys = Keys::default();
+        let put = |key| keys.put(keys.prepare(vec![key]).unwrap());
+        put(key(None));
+        let budget = HostBudget::new(1 << 20, 1 << 20).function();
+        let limits = Arc::new(FunctionLimits {
+            ping_interval: Duration::ZERO,
+            connection_time: Duration::ZERO,
+            ..FunctionLimits::default()
+        });
+        let owner = SocketOwner::new(Facts::default(), Arc::clone(&limits), budget);
+        let mut clock = Clock::new(&limits);
+        let own = keys.authenticate("pub_0123456789abcdef", UnixTime(0));
+        clock.session = Some(Session::begin_by_key(&own.unwrap(), owner.connection()));
+        let mut cx = Context::from_waker(std::task::Waker::noop());
+        clock.arm(&mut cx, &limits, None);
+        assert!(clock.timer.is_none() && !clock.has_new_terms());
+        put(key(Some(1)));
+        assert!(clock.has_new_terms() && !clock.has_new_terms());
+        clock.arm(&mut cx, &limits, None);
+        // The key ended in 1970.
+        assert!(clock.timer.unwrap().deadline() <= Instant::now());
     }
 
     #[tokio::test]

@@ -296,9 +296,8 @@ impl Awaited {
             alias: alias.name().clone(),
             auto_responses: Arc::clone(&accepted.split.auto_responses),
             compressed: compressed.take(),
-            dialect: None,
             user: super::subject(&identity),
-            opened_ms: openline_channels::time::now().0,
+            ..Facts::now()
         };
         Ok(Box::new(Taken {
             accepted,

@@ -24,6 +24,7 @@ use openline_admission::sessions::Session;
 use openline_authentication::Identity;
 use openline_channels::connection::{AttachError, Connection, Facts, SocketOwner};
 use openline_channels::hub::{Hub, SubscribeError};
+use openline_channels::time;
 use openline_channels::wakeups::Wakeups;
 use openline_core::affinity::Affinity;
 use openline_core::authentication::FirstMessageConfig;
@@ -251,7 +252,7 @@ pub(crate) async fn upgrade<S: Handover>(
         compressed: agreement.map(|agreement| Arc::new(agreement.compressed())),
         dialect: None,
         user: identity.as_ref().and_then(subject),
-        opened_ms: openline_channels::time::now().0,
+        opened_ms: time::now().0,
     };
     let held = (places, place);
     let owned = connect(gateway, &service, accepted, facts, identity, held)?;

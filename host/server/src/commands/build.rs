@@ -13,6 +13,7 @@ use openline_build::{BuildError, Built, Options, Toolchain};
 use openline_hint::Hinted;
 
 use crate::causes;
+use crate::commands::check::Checked;
 use crate::telemetry::{print, tell};
 
 const EXAMPLES: &str = "\
@@ -42,26 +43,32 @@ pub(crate) struct BuildArguments {
 /// not become a component, and when the component is not a function.
 pub(crate) fn run(
     arguments: &BuildArguments,
-    check: impl FnOnce(&[u8]) -> anyhow::Result<String>,
+    check: impl FnOnce(&[u8]) -> anyhow::Result<Checked>,
 ) -> anyhow::Result<()> {
     let built = compile(&arguments.directory)?;
-    let path = hand_over(&built, arguments.out.as_deref(), check)?;
-    let path = from_here(&path);
-    let stem = path.file_stem().unwrap_or_default().to_string_lossy();
-    tell(&format!(
-        "to serve it at /{stem}: openline run {}",
-        path.display()
-    ));
+    let (path, checked) = hand_over(&built, arguments.out.as_deref(), check)?;
+    tell(&next_step(&from_here(&path), &checked));
     Ok(())
+}
+
+/// What can be done with a component.
+fn next_step(path: &Path, checked: &Checked) -> String {
+    let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+    if checked.takes_connections {
+        return format!("to serve it at /{stem}: openline run {}", path.display());
+    }
+    format!(
+        "it takes no connections: configure it as a function, `name = {stem:?}`, and have a rule of a firewall name it, `run_function = {stem:?}`"
+    )
 }
 
 /// Checks a component, puts it at its path, and prints the path.
 fn hand_over(
     built: &Built,
     out: Option<&Path>,
-    check: impl FnOnce(&[u8]) -> anyhow::Result<String>,
-) -> anyhow::Result<PathBuf> {
-    let handler = check(&built.bytes)
+    check: impl FnOnce(&[u8]) -> anyhow::Result<Checked>,
+) -> anyhow::Result<(PathBuf, Checked)> {
+    let checked = check(&built.bytes)
         .with_context(|| format!("`{}` is not a function for Openline", built.name))?;
     if let Some(file) = out {
         fs::write(file, &built.bytes).map_err(|error| {
@@ -72,8 +79,12 @@ fn hand_over(
     }
     let path = out.unwrap_or(&built.path);
     let (shown, size) = (from_here(path), built.bytes.len());
-    print(&format!("{}: {size} bytes, {handler}", shown.display()))?;
-    Ok(path.to_owned())
+    print(&format!(
+        "{}: {size} bytes, {}",
+        shown.display(),
+        checked.handlers
+    ))?;
+    Ok((path.to_owned(), checked))
 }
 
 fn compile(directory: &Path) -> anyhow::Result<Built> {
@@ -114,17 +125,39 @@ mod tests {
         }
     }
 
+    fn checked(takes_connections: bool) -> Checked {
+        Checked {
+            handlers: "websocket-handler".to_owned(),
+            takes_connections,
+        }
+    }
+
+    #[test]
+    fn what_to_do_next_is_something_that_works() {
+        let path = Path::new("target/openline/gate.wasm");
+        let served = next_step(path, &checked(true));
+        assert_eq!(
+            served,
+            "to serve it at /gate: openline run target/openline/gate.wasm"
+        );
+        let asked = next_step(path, &checked(false));
+        assert!(asked.contains("`run_function = \"gate\"`"), "{asked}");
+        assert!(!asked.contains("openline run"), "{asked}");
+    }
+
     #[test]
     fn a_component_that_passes_the_check_is_written_where_asked() {
         let directory = tempfile::tempdir().unwrap();
         let out = directory.path().join("there.wasm");
         let check = |bytes: &[u8]| {
             assert_eq!(bytes, b"component");
-            Ok("websocket-handler".to_owned())
+            Ok(checked(true))
         };
-        assert_eq!(hand_over(&built(), Some(&out), check).unwrap(), out);
+        let (path, _) = hand_over(&built(), Some(&out), check).unwrap();
+        assert_eq!(path, out);
         assert_eq!(fs::read(&out).unwrap(), b"component");
-        assert_eq!(hand_over(&built(), None, check).unwrap(), built().path);
+        let (path, _) = hand_over(&built(), None, check).unwrap();
+        assert_eq!(path, built().path);
     }
 
     #[test]

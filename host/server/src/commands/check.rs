@@ -68,9 +68,18 @@ fn triggers(config: &Config) -> impl Iterator<Item = (&FunctionName, &Trigger)> 
     functions.flat_map(|it| it.triggers.iter().map(|trigger| (&it.name, trigger)))
 }
 
+/// What a component is, as far as people want to know it.
+#[derive(Debug)]
+pub(crate) struct Checked {
+    /// The interfaces of its handlers.
+    pub(crate) handlers: String,
+    /// Whether triggers can lead to it.
+    pub(crate) takes_connections: bool,
+}
+
 /// Checks a component that was built just now against the contract, as the host
 /// would when it loads it, and says which handler it exports.
-pub(crate) fn contract(bytes: &[u8]) -> anyhow::Result<String> {
+pub(crate) fn contract(bytes: &[u8]) -> anyhow::Result<Checked> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
@@ -93,7 +102,10 @@ pub(crate) fn contract(bytes: &[u8]) -> anyhow::Result<String> {
             let websocket = named(Handler::WebSocket, websocket.0, websocket.1);
             let firewall = named(Handler::Firewall, "firewall", "async-firewall");
             let named: Vec<_> = websocket.into_iter().chain(firewall).collect();
-            Ok(named.join(" and "))
+            Ok(Checked {
+                handlers: named.join(" and "),
+                takes_connections: websocket.is_some(),
+            })
         }
         Err(error) => Err(assemble::built(error.to_string(), &error).into()),
     }

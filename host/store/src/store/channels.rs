@@ -13,8 +13,8 @@ use tokio::sync::oneshot;
 
 use super::Store;
 use crate::error::{GroupError, LineError, StoreError};
-use crate::line::{Attempt, Group, Place, RowChange, bytes_of, only_delete};
-use crate::rows::{self, StoredRow};
+use crate::line::{Attempt, Group, Place, bytes_of, only_delete};
+use crate::rows::{self, RowChange, StoredRow};
 
 /// The rows of the durable channels of one owner. Cheap to clone.
 #[derive(Clone, Debug)]

@@ -150,6 +150,53 @@ async fn a_disk_that_is_gone_is_an_error_until_it_is_back() {
     assert_eq!(save(&store, 0).await, Ok(2));
 }
 
+/// Groups of an attempt that failed are never written, however the disk recovers
+/// and whenever they came.
+#[tokio::test]
+async fn rows_behind_a_failed_write_are_never_written() {
+    use crate::line::Attempt;
+    use crate::rows::RowChange;
+    let (disk, store) = on_a_disk();
+    let own = store.function(&name("chat")).channels();
+    let room = openline_core::name::ChannelName::new("room").unwrap();
+    let put = |number: u64| RowChange::Put(number.to_be_bytes().into(), bytes(64 << 10));
+    let mut written = 0;
+    for state in [READ_ONLY, GONE, READ_ONLY] {
+        let attempt = Attempt::new();
+        let (done, answers) = sync_channel(600);
+        let mut sent = 0;
+        // A new disk state takes hold somewhere in the line.
+        for number in 0..600 {
+            if number == 100 {
+                disk.state.store(state, Ordering::Release);
+            }
+            let done = done.clone();
+            let told = move |answer: Result<(), _>| done.send(answer.is_ok()).unwrap();
+            let group = vec![put(written + number)];
+            if own.write(&room, &attempt, group, told).is_err() {
+                break;
+            }
+            sent += 1;
+        }
+        while !attempt.has_failed() {
+            let _ = own.write(&room, &attempt, Vec::new(), |_| {});
+            tokio::task::yield_now().await;
+        }
+        disk.state.store(WELL, Ordering::Release);
+        let answers: Vec<bool> = answers.iter().take(sent).collect();
+        let good = answers.iter().take_while(|it| **it).count();
+        assert!(answers[good..].iter().all(|it| !it), "a gap");
+        written += good as u64;
+        let rows = own.rows(&room).await.unwrap();
+        let expected: Vec<_> = (0..written).map(u64::to_be_bytes).collect();
+        assert!(
+            rows.iter()
+                .map(|(name, _)| &**name)
+                .eq(expected.iter().map(|it| &it[..]))
+        );
+    }
+}
+
 /// A disk that hangs takes only the threads for reads, whether their callers
 /// still wait or not.
 #[tokio::test]

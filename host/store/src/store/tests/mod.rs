@@ -18,6 +18,7 @@ use crate::tables::ENTRY_BYTES;
 mod failing;
 mod model;
 mod place;
+mod rows;
 
 pub(super) const ROOM: u64 = 1 << 20;
 
@@ -344,7 +345,9 @@ fn what_a_newer_release_has_written_is_refused_and_not_touched() {
     let before = fs::read(&file).unwrap();
     let error = Store::open(folder.path(), ROOM).unwrap_err();
     match &error {
-        OpenError::Newer { format, known, .. } => assert_eq!((*format, *known), (2, 1)),
+        OpenError::Newer { format, known, .. } => {
+            assert_eq!((*format, *known), (FORMAT + 1, FORMAT))
+        }
         other => panic!("{other}"),
     }
     assert_eq!(fs::read(&file).unwrap(), before);

@@ -1,0 +1,18 @@
+//! A row of the tables of keys: see [`keys`](super::keys).
+
+use crate::limits::Effect;
+
+/// One key that is not a limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Key {
+    /// Its table in the file.
+    pub table: &'static str,
+    /// Its name.
+    pub name: &'static str,
+    /// Its value when it is not given, for people.
+    pub default: &'static str,
+    /// When a change takes effect in a running host.
+    pub effect: Effect,
+    /// Its purpose.
+    pub about: &'static str,
+}
