@@ -7,6 +7,8 @@ use http_body_util::BodyExt;
 use openline_admission::services::Services;
 use openline_core::config::ServerConfig;
 
+use http_body_util::Full;
+
 use super::*;
 use crate::gateway::Gateway;
 
