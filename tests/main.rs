@@ -18,6 +18,7 @@ mod addresses;
 mod admin;
 mod admin_tls;
 mod alarms;
+mod api;
 mod attached;
 mod authentication;
 mod backoff;

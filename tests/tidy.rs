@@ -143,7 +143,7 @@ fn dependencies(manifest: &str) -> Vec<(String, String)> {
 }
 
 /// The packages of the host; each may use those above it.
-const LAYERS: [(&str, &str); 15] = [
+const LAYERS: [(&str, &str); 16] = [
     ("host/core/Cargo.toml", "openline-core"),
     ("host/websocket/Cargo.toml", "openline-websocket"),
     ("host/dialects/Cargo.toml", "openline-dialects"),
@@ -157,6 +157,7 @@ const LAYERS: [(&str, &str); 15] = [
     ("host/control/Cargo.toml", "openline-control"),
     ("host/gateway/Cargo.toml", "openline-gateway"),
     ("host/acme/Cargo.toml", "openline-acme"),
+    ("host/api/Cargo.toml", "openline-api"),
     ("host/admin/Cargo.toml", "openline-admin"),
     ("host/server/Cargo.toml", "openline"),
 ];

@@ -197,6 +197,34 @@ pub async fn admit<H, E: From<Refusal> + From<Denied>>(
     Ok(Decision::Ask(admitted, proven.handshake))
 }
 
+/// Whether the host's firewall lets a request pass that is for no function: one
+/// of the host's own interfaces for strangers answers it. Rules that ask
+/// functions or change headers are for requests of functions; the first are
+/// asked, and changes have no effect.
+///
+/// # Errors
+///
+/// When a rule refuses it.
+pub async fn pass<E: From<Refusal>>(
+    services: &Services,
+    table: &Table,
+    request: (&Normal, &Parts),
+    peer: &Peer,
+    (id, noted): (&(dyn Display + Sync), &mut Noted),
+) -> Result<(), E> {
+    let chosen = table.firewalls.choose(None);
+    let mut check = check(services, table, chosen.as_ref(), request, peer);
+    let told = Told {
+        inspectors: &table.inspectors,
+        normal: request.0,
+        peer,
+        id,
+        led: None,
+    };
+    check.run(Claims::Absent, told, &mut noted.firewall).await?;
+    Ok(())
+}
+
 /// The steps from the handshake to authentication; for a preflight, to origins.
 fn prove<H, E: From<Refusal> + From<Denied>>(
     services: &Services,

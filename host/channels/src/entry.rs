@@ -252,7 +252,7 @@ pub(crate) fn tell(
         PresenceEvent::Join(member) => (member, true),
         PresenceEvent::Leave(member) => (member, false),
     };
-    let mut made: [Option<Option<Arc<SharedMessage>>>; 2] = [None, None];
+    let mut made: [Option<Option<Arc<SharedMessage>>>; 3] = [None, None, None];
     for subscriber in subscribers.values() {
         let wants = subscriber.wishes.as_ref().is_some_and(|it| it.join_leave);
         let Some(dialect) = subscriber.connection.facts().dialect.filter(|_| wants) else {

@@ -15,14 +15,15 @@ use openline_broker::presence::Member;
 use openline_broker::publication::{Data, Publication};
 use openline_core::dialect::DialectName;
 use openline_core::message::{Compress, Message};
+use openline_dialects::rest::Stored;
 use openline_dialects::{
-    DataView, Dialect, MemberView, PositionView, PublicationView, Recovery, Subscribed, Tags,
+    DataView, Dialect, MemberView, PositionView, PublicationView, Recovery, Subscribed, Tags, sse,
 };
 
 use crate::shared::SharedMessage;
 
 /// The raw form, and one for each dialect.
-const FORMS: usize = 3;
+const FORMS: usize = 4;
 
 /// The encodings of a publication, as far as they were needed.
 #[derive(Debug)]
@@ -52,29 +53,58 @@ impl<'a> Forms<'a> {
     }
 }
 
-/// The dialect of a name.
-pub fn spoken(name: DialectName) -> Dialect {
+/// The dialect of a name; none for event streams, which answer nobody.
+pub fn spoken(name: DialectName) -> Option<Dialect> {
     match name {
-        DialectName::Pushflo => Dialect::Pushflo,
-        DialectName::Centrifugo => Dialect::Centrifugo,
+        DialectName::Pushflo => Some(Dialect::Pushflo),
+        DialectName::Centrifugo => Some(Dialect::Centrifugo),
+        DialectName::Events => None,
     }
 }
 
 /// A message of a function, in the frame that a peer of a dialect gets.
-pub fn spoken_message(dialect: DialectName, message: Message) -> Message {
-    let data = data_of(message);
-    Message::Text(spoken(dialect).message(data_view(&data)))
+pub fn spoken_message(name: DialectName, message: Message) -> Message {
+    match spoken(name) {
+        Some(dialect) => {
+            let data = data_of(message);
+            Message::Text(dialect.message(data_view(&data)))
+        }
+        None => message,
+    }
 }
 
 /// A publication for one peer, in the words of its dialect if it has one.
 pub fn publication(dialect: Option<DialectName>, publication: &Publication) -> Message {
     match dialect {
         None => raw(&publication.data),
-        Some(dialect) => {
-            let text = with_view(publication, |view| spoken(dialect).publication(view));
-            Message::Text(text)
-        }
+        Some(dialect) => Message::Text(spoken_form(publication, dialect)),
     }
+}
+
+fn spoken_form(publication: &Publication, name: DialectName) -> ByteString {
+    match spoken(name) {
+        Some(dialect) => with_view(publication, |view| dialect.publication(view)),
+        None => event(publication),
+    }
+}
+
+/// A publication as an event of a stream: all of it, with its position as the
+/// event's id.
+pub fn event(publication: &Publication) -> ByteString {
+    with_stored(publication, |stored| {
+        sse::publication(stored, sse::Form::Document)
+    })
+}
+
+/// Shows a publication with its position as text.
+pub fn with_stored<T>(publication: &Publication, show: impl FnOnce(&Stored<'_>) -> T) -> T {
+    let position = publication.position.map(|position| position.to_string());
+    with_view(publication, |view| {
+        show(&Stored {
+            view: *view,
+            position: position.as_deref(),
+        })
+    })
 }
 
 /// The message of a publication for a peer without a dialect: its data and
@@ -274,7 +304,7 @@ pub(crate) fn news(
     member: &Member,
     joins: bool,
 ) -> Option<ByteString> {
-    let dialect = spoken(dialect);
+    let dialect = spoken(dialect)?;
     with_member(member, |view| match joins {
         true => dialect.joined(channel, view),
         false => dialect.left(channel, view),

@@ -242,23 +242,8 @@ impl Hub {
         subscribing: Subscribing<'_>,
         wakeups: &mut Wakeups,
     ) -> Result<Option<Backlog>, SubscribeError> {
-        let mut membership = connection.membership.lock();
-        if membership.left {
-            return Err(SubscribeError::Gone);
-        }
-        if membership.channels.iter().any(|it| it.name() == channel) {
-            return match subscribing.is_once {
-                true => Err(SubscribeError::Repeated),
-                false => Ok(None),
-            };
-        }
-        if membership.channels.len() >= connection.limits().channels as usize {
-            return Err(SubscribeError::TooMany);
-        }
         let space = self.space(channel);
-        let (entry, backlog) = space.subscribe(connection, channel, subscribing, wakeups)?;
-        membership.channels.push(entry);
-        Ok(Some(backlog))
+        space.subscribe_with(connection, channel, subscribing, wakeups)
     }
 
     /// Ends a subscription; whether there was one.
@@ -286,8 +271,7 @@ impl Hub {
             return false;
         };
         list.swap_remove(index).leave(connection.id());
-        if let Some(dialect) = connection.facts().dialect {
-            let dialect = forms::spoken(dialect);
+        if let Some(dialect) = connection.facts().dialect.and_then(forms::spoken) {
             let news = dialect.unsubscribed(channel.as_str(), Unsubscribed::ByHost);
             connection.push_frame(Message::Text(news));
             wakeups.add(connection);

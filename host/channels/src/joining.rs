@@ -93,9 +93,11 @@ fn greet(
         all
     };
     let Some(answer) = answer else {
-        if let Some(dialect) = connection.facts().dialect {
-            let frames = forms::greeting(dialect, backlog, |outcome| {
-                forms::spoken(dialect).subscribed(name.as_str(), outcome)
+        if let Some(named) = connection.facts().dialect
+            && let Some(dialect) = forms::spoken(named)
+        {
+            let frames = forms::greeting(named, backlog, |outcome| {
+                dialect.subscribed(name.as_str(), outcome)
             });
             put(frames, wakeups);
             return None;

@@ -15,6 +15,7 @@ pub mod hub;
 mod joining;
 mod members;
 mod outbox;
+mod outside;
 pub mod reading;
 pub mod received;
 pub mod shared;

@@ -24,6 +24,10 @@ pub struct ChannelView {
     pub published: u64,
     /// The bytes that it takes.
     pub bytes: usize,
+    /// The publications that it keeps.
+    pub kept: usize,
+    /// Where it is, if it counts.
+    pub position: Option<Position>,
 }
 
 impl Space {
@@ -162,5 +166,7 @@ fn view(entry: &Entry, state: &State) -> ChannelView {
         subscribers: state.subscribers.len(),
         published: state.published,
         bytes: state.charged,
+        kept: state.channel.as_ref().map_or(0, |it| it.kept()),
+        position: state.channel.as_ref().and_then(|it| it.position()),
     }
 }

@@ -7,6 +7,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use openline_broker::moment::Moment;
 use tokio::time::Instant;
 
+use crate::connection::Facts;
+
 /// The present moment.
 #[expect(
     clippy::disallowed_methods,
@@ -20,4 +22,14 @@ pub fn now() -> Moment {
         (moment, Instant::now())
     });
     moment.plus(instant.elapsed())
+}
+
+impl Facts {
+    /// Of a connection that is made now, with nothing else.
+    pub fn now() -> Self {
+        Self {
+            opened_ms: now().0,
+            ..Self::default()
+        }
+    }
 }

@@ -13,6 +13,9 @@ pub enum DialectName {
     Pushflo,
     /// Centrifugo's client protocol, in JSON.
     Centrifugo,
+    /// Server-Sent Events, of the interface for publishers: no trigger speaks it.
+    #[serde(skip)]
+    Events,
 }
 
 impl fmt::Display for DialectName {
@@ -20,6 +23,7 @@ impl fmt::Display for DialectName {
         f.write_str(match self {
             Self::Pushflo => "pushflo",
             Self::Centrifugo => "centrifugo",
+            Self::Events => "events",
         })
     }
 }

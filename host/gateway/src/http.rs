@@ -5,12 +5,16 @@
 //! head must arrive. A peer that sends its head too slowly is cut off, and so
 //! is one that does not read its answer.
 
+use std::convert::Infallible;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
-use http::header::ORIGIN;
-use http::{Method, Request, StatusCode, Version};
-use hyper::body::Incoming;
+use bytes::Bytes;
+use http::header::{CONNECTION, HeaderValue, ORIGIN};
+use http::{Method, Request, Response, StatusCode, Uri, Version};
+use hyper::body::{Body, Frame, Incoming, SizeHint};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::upgrade::OnUpgrade;
@@ -23,6 +27,7 @@ use openline_admission::normalise::{Normal, normalise};
 use openline_admission::peer::Peer;
 use openline_admission::refusal::Refusal as Denied;
 use openline_admission::services::Service;
+use openline_core::config::Listener;
 use openline_core::limits::REQUEST_HEADERS_MAX;
 use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -30,6 +35,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::gateway::{Gateway, Permit, Place};
+use crate::outside::{self, AnswerBody, Outside};
 use crate::pages;
 use crate::request_id::{Asked, REQUEST_ID, RequestId};
 use crate::requests::Slot;
@@ -51,8 +57,12 @@ const HEADERS_MAX: usize = 2 * REQUEST_HEADERS_MAX;
 #[derive(Debug)]
 pub(crate) struct Site {
     pub(crate) gateway: Arc<Gateway>,
+    /// Which listener this is.
+    pub(crate) listener: Listener,
     /// Answers below `/.openline/`.
     pub(crate) reserved: Option<Arc<dyn Reserved>>,
+    /// Answers publishers.
+    pub(crate) outside: Option<Arc<dyn Outside>>,
 }
 
 /// A rule of a firewall gives a request no answer: hyper then closes the TCP
@@ -80,13 +90,13 @@ pub(crate) async fn serve_requests<S, F, A>(
 ) where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     F: Fn(Request<Incoming>, RequestId) -> A,
-    A: Future<Output = Result<Answer, Dropped>>,
+    A: Future<Output = Result<Response<AnswerBody>, Dropped>>,
 {
     let patience = gateway.services().table().config.request_timeout;
     let mut drain = gateway.services().watch_drain();
     // A TCP connection that is accepted while the host drains gets one answer.
     let last = *drain.borrow_and_update();
-    let answered = Answered::default();
+    let answered = Arc::<Answered>::default();
     let service = service_fn(|request| {
         let id = gateway.request_id();
         let answering = answer(request, id);
@@ -96,9 +106,18 @@ pub(crate) async fn serve_requests<S, F, A>(
             answered.begin();
             let mut answer = answering.await?;
             answer.headers_mut().insert(REQUEST_ID, id.header());
-            answered.end();
-            slot.end();
-            Ok::<_, Dropped>(answer)
+            let reading = if answer.body().is_stream() {
+                // The place is kept until the stream ends, and so does the TCP
+                // connection then.
+                let close = HeaderValue::from_static("close");
+                answer.headers_mut().insert(CONNECTION, close);
+                Some(Arc::clone(answered))
+            } else {
+                answered.end();
+                slot.end();
+                None
+            };
+            Ok::<_, Dropped>(answer.map(|body| Paced { body, reading }))
         }
     });
     let connection = http1::Builder::new()
@@ -166,6 +185,42 @@ impl Answered {
     }
 }
 
+/// The body of an answer, which notes for a stream whether its peer reads it.
+#[derive(Debug)]
+struct Paced {
+    body: AnswerBody,
+    /// There for streams: since when hyper has had a piece without asking for
+    /// the next one.
+    reading: Option<Arc<Answered>>,
+}
+
+impl Body for Paced {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        let polled = Pin::new(&mut self.body).poll_frame(cx);
+        if let Some(reading) = &self.reading {
+            match &polled {
+                Poll::Pending => reading.begin(),
+                Poll::Ready(_) => reading.end(),
+            }
+        }
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
 /// Waits until the host drains.
 pub(crate) async fn begun(drain: &mut watch::Receiver<bool>) {
     // An error would mean that the host is already gone.
@@ -183,7 +238,7 @@ pub(crate) async fn answer<S: Handover>(
     id: RequestId,
     peer: &Peer,
     place: Place,
-) -> Result<Answer, Dropped> {
+) -> Result<Response<AnswerBody>, Dropped> {
     let table = site.gateway.services().table();
     let behind = Hops::of(&table.config).peer(peer, request.headers());
     let peer = behind.as_ref().unwrap_or(peer);
@@ -191,6 +246,7 @@ pub(crate) async fn answer<S: Handover>(
     let gateway = &site.gateway;
     let on_upgrade = hyper::upgrade::on(&mut request);
     let (mut parts, body) = request.into_parts();
+    let sent = site.outside.is_some().then(|| parts.uri.clone());
     let normal = match normalise(&mut parts) {
         Ok(normal) => normal,
         Err(refusal) => {
@@ -200,17 +256,15 @@ pub(crate) async fn answer<S: Handover>(
                 peer,
             };
             let noted = Noted::default();
-            return Ok(refuse(gateway, &refusal.into(), &asked, &noted));
+            return Ok(refuse(gateway, &refusal.into(), &asked, &noted).map(Into::into));
         }
     };
     // What RFC 8441 asks for: the stream becomes the connection.
     let connects = parts.version == Version::HTTP_2 && parts.method == Method::CONNECT;
     if is_reserved(parts.uri.path()) {
-        let mut answer = answer_reserved(site, Request::from_parts(parts, body), peer).await;
-        if connects {
-            decline(&mut answer);
-        }
-        return Ok(answer);
+        let request = Request::from_parts(parts, body);
+        let answer = answer_reserved(site, request, peer, connects).await;
+        return Ok(answer.map(Into::into));
     }
     let asked = Asked {
         id,
@@ -218,17 +272,22 @@ pub(crate) async fn answer<S: Handover>(
         peer,
     };
     let mut noted = Noted::default();
+    if let Some(sent) = sent.filter(|_| !connects)
+        && let Some(answered) = publisher(site, &normal, &asked, &sent, body).await
+    {
+        return answered;
+    }
     let prepared = prepare(gateway, &normal, &asked, &mut noted, &place).await;
     log_rules(&asked, &noted.firewall);
     let answered = match prepared {
-        Ok(Prepared::Preflight(answer)) => return Ok(*answer),
+        Ok(Prepared::Preflight(answer)) => return Ok(answer.map(Into::into)),
         Ok(Prepared::Candidate(candidate)) => {
             decide::<S>(gateway, candidate, &asked, on_upgrade, place).await
         }
         Err(refusal) => Err(refusal),
     };
     let mut answer = match answered {
-        Ok(Decided::Accepted(answer)) => return Ok(answer),
+        Ok(Decided::Accepted(answer)) => return Ok(answer.map(Into::into)),
         Ok(Decided::Rejected(mut answer)) => {
             if gateway.services().table().config.is_shared(normal.host()) {
                 pages::save(answer.headers_mut());
@@ -247,7 +306,7 @@ pub(crate) async fn answer<S: Handover>(
         decline(&mut answer);
     }
     pages::expose(&mut answer, &parts.headers, noted.led.as_deref());
-    Ok(answer)
+    Ok(answer.map(Into::into))
 }
 
 /// Makes an answer without a connection one that the peer takes for that: over
@@ -402,14 +461,44 @@ fn refuse(gateway: &Gateway, refusal: &Refusal, asked: &Asked<'_>, noted: &Noted
     refusal.answer_to(*id)
 }
 
-/// Answers probes here, and passes other requests to `reserved`.
-async fn answer_reserved(site: &Site, request: Request<Incoming>, peer: &Peer) -> Answer {
+/// Answers probes here, and passes other requests to `reserved`. `connects` says
+/// whether an answer could be taken for a WebSocket.
+async fn answer_reserved(
+    site: &Site,
+    request: Request<Incoming>,
+    peer: &Peer,
+    connects: bool,
+) -> Answer {
     let (method, path) = (request.method(), request.uri().path());
-    if let Some(answer) = site.gateway.probe(method, path) {
-        return answer;
+    let mut answer = match (site.gateway.probe(method, path), &site.reserved) {
+        (Some(answer), _) => answer,
+        (None, Some(reserved)) => reserved.answer(boxed(request), peer.clone()).await,
+        (None, None) => Refusal::not_found().answer(),
+    };
+    if connects {
+        decline(&mut answer);
     }
-    match &site.reserved {
-        Some(reserved) => reserved.answer(boxed(request), peer.clone()).await,
-        None => Refusal::not_found().answer(),
-    }
+    answer
+}
+
+/// Answers a request of a publisher; `None` for any other.
+async fn publisher(
+    site: &Site,
+    normal: &Normal,
+    asked: &Asked<'_>,
+    sent: &Uri,
+    body: Incoming,
+) -> Option<Result<Response<AnswerBody>, Dropped>> {
+    let mut noted = Noted::default();
+    let answering = outside::answer(site, normal, asked, sent, &mut noted, body);
+    // Boxed: most requests are not for publishers.
+    let answered = Box::pin(answering).await?;
+    log_rules(asked, &noted.firewall);
+    Some(answered.or_else(|refusal| {
+        let answer = refuse(&site.gateway, &refusal, asked, &noted);
+        match refusal.is_silent() {
+            true => Err(Dropped),
+            false => Ok(answer.map(Into::into)),
+        }
+    }))
 }

@@ -7,7 +7,8 @@
 //! answers probes even while all others hang. [`rescue`] is the only place
 //! where refusals become responses, and `pages` says what browsers may do with
 //! them. Requests for the host itself go to an
-//! implementation of [`reserved::Reserved`].
+//! implementation of [`reserved::Reserved`], and those of publishers to one of
+//! [`outside::Outside`].
 
 mod arrival;
 mod connection;
@@ -22,6 +23,7 @@ pub mod http;
 mod http2;
 pub mod listen;
 pub mod liveness;
+pub mod outside;
 mod pages;
 mod probe;
 mod request_id;

@@ -14,12 +14,14 @@ use std::os::fd::{AsFd, AsRawFd};
 use std::sync::Arc;
 use std::time::Duration;
 
+use openline_core::config::Listener;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::time::Instant;
 
 use crate::arrival;
 use crate::gateway::Gateway;
 use crate::http::Site;
+use crate::outside::Outside;
 use crate::reserved::Reserved;
 
 /// How many peers may wait in the kernel to be accepted, for example when many
@@ -54,6 +56,15 @@ pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     socket.listen(BACKLOG)
 }
 
+/// Who answers what is not for a function.
+#[derive(Clone, Debug, Default)]
+pub struct Answering {
+    /// Answers below `/.openline/`; without it only probes are answered there.
+    pub reserved: Option<Arc<dyn Reserved>>,
+    /// Answers publishers.
+    pub outside: Option<Arc<dyn Outside>>,
+}
+
 /// Accepts connections until the future is dropped. `reserved` answers below
 /// `/.openline/`; without it only probes are answered there.
 pub async fn accept(
@@ -61,7 +72,27 @@ pub async fn accept(
     gateway: Arc<Gateway>,
     reserved: Option<Arc<dyn Reserved>>,
 ) {
-    let host = Arc::new(Site { gateway, reserved });
+    let answering = Answering {
+        reserved,
+        outside: None,
+    };
+    accept_at(Listener::Listen, listener, gateway, answering).await;
+}
+
+/// The same on one of the host's listeners: that of connections, or that of
+/// publishers, which reaches no function.
+pub async fn accept_at(
+    place: Listener,
+    listener: TcpListener,
+    gateway: Arc<Gateway>,
+    answering: Answering,
+) {
+    let host = Arc::new(Site {
+        gateway,
+        listener: place,
+        reserved: answering.reserved,
+        outside: answering.outside,
+    });
     let mut wait = BACK_OFF.0;
     let mut reserve = Reserve {
         most: files_max(),

@@ -2,7 +2,7 @@
 //! at the end.
 
 use std::collections::BTreeSet;
-use std::io::{self, ErrorKind};
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -10,31 +10,33 @@ use anyhow::Context;
 use openline_acme::Acme;
 use openline_acme::settings::Settings;
 use openline_admin::development::Development;
-use openline_admin::{Admin, AdminOptions, Page};
+use openline_admin::{Admin, Page};
+use openline_api::Api;
 use openline_control::{ConfiguredComponent, Deployer, Reloaded, StartError};
-use openline_core::config::{
-    self, AdminListen, Config, Listener, PageAccess, PublicUrl, ServerConfig, admin_port,
-};
+use openline_core::config::{self, Config, Listener, PageAccess, PublicUrl, ServerConfig};
 use openline_core::digest::Digest;
 use openline_core::name::FunctionName;
 use openline_engine::runtime::Runtime;
 use openline_gateway::front::Front;
 use openline_gateway::gateway::Gateway;
-use openline_gateway::listen;
+use openline_gateway::listen::{self, Answering};
+use openline_gateway::outside::Outside;
 use openline_gateway::tls::files::Files;
-use openline_hint::{Hint, Hinted};
 use openline_store::Store;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinHandle, spawn_blocking};
 
 use crate::assemble::{self, Configured, Source};
+use crate::listeners::{
+    LISTEN, open_admin, open_challenges, open_probes, open_publishers, unheard,
+};
 use crate::lists::{Lists, Loaded};
 use crate::signal::{Asked, Signals};
 use crate::telemetry::{announce, complain, tell};
 use crate::warnings::{Topic, Warnings};
 use crate::watchdog::Watchdog;
-use crate::{causes, certificates, firewalls, key_sets, memory};
+use crate::{certificates, firewalls, key_sets, memory};
 
 /// The parts that stay the same as long as the process lives.
 struct Host {
@@ -146,6 +148,7 @@ async fn serve_started(
     ));
     let admin = open_admin(&page, &config.server, address)?;
     let probes = open_probes(&config.server)?;
+    let publishers = open_publishers(&config.server)?;
     let acme = Acme::new(&gateway, open_challenges(&config.server)?);
     watchdog.configure(&config.server);
     gateway.watch(watchdog.liveness());
@@ -161,9 +164,8 @@ async fn serve_started(
     };
     // It begins before a probe can be answered.
     let fetching = key_sets::fetch(host.deployer.services());
-    let accepting = tokio::spawn(listen::accept(listener, gateway, Some(page)));
-    let services = Arc::clone(host.deployer.services());
-    let tidying = tokio::spawn(memory::give_back(services));
+    let accepting = host.accept(listener, page, publishers)?;
+    let tidying = tokio::spawn(memory::give_back(Arc::clone(deployer.services())));
     let watching = host.watch_files();
     let fetching = tokio::spawn(fetching);
     let tls = host.letter(Listener::Listen);
@@ -187,7 +189,8 @@ async fn serve_started(
         }
     }
     host.drain(&mut signals).await;
-    let tasks = [accepting, tidying, fetching].into_iter().chain(watching);
+    let tasks = [tidying, fetching].into_iter().chain(watching);
+    let tasks = tasks.chain(accepting);
     tasks.for_each(|task| task.abort());
     drop(front);
     Ok(())
@@ -274,100 +277,6 @@ async fn requested(reloads: Option<&mut Reloads>) -> Reload {
     }
 }
 
-/// Opens the admin interface, unless it is off. If the configuration does not
-/// choose its address and the usual port is taken, the host still starts.
-fn open_admin(
-    page: &Arc<Page>,
-    server: &ServerConfig,
-    listen: SocketAddr,
-) -> anyhow::Result<Option<(SocketAddr, Admin)>> {
-    let loopback = |port| SocketAddr::from(([127, 0, 0, 1], port));
-    let (wanted, asked) = match server.admin {
-        AdminListen::Off => return Ok(None),
-        AdminListen::At(address) => (address, true),
-        // A free port has no corresponding admin port.
-        AdminListen::Beside if server.listen.port() == 0 => (loopback(0), false),
-        AdminListen::Beside => (loopback(admin_port(listen.port())), false),
-    };
-    let listener = match listen::bind(wanted) {
-        Ok(listener) => listener,
-        // Probably another host has the port, so use a free one.
-        Err(error) if !asked && error.kind() == ErrorKind::AddrInUse => {
-            let listener = listen::bind(loopback(0))?;
-            let address = listener.local_addr()?;
-            let scheme = match server.has_tls(Listener::Admin) {
-                true => "https",
-                false => "http",
-            };
-            let what = format!(
-                "{wanted} is taken: the admin interface is at {address} until this host ends"
-            );
-            let hint = format!(
-                "commands find it with `--admin {scheme}://{address}`; choose a lasting address with `admin` in [server]"
-            );
-            tell(&Hinted::new(what, hint).explained());
-            listener
-        }
-        Err(error) if asked => {
-            let what = "the admin interface cannot listen on";
-            return Err(unheard(what, wanted, &error, "`admin` in [server]"));
-        }
-        Err(error) => {
-            tracing::warn!(%wanted, %error, "no admin interface: choose its address with `admin`");
-            return Ok(None);
-        }
-    };
-    let address = listener.local_addr()?;
-    let options = AdminOptions {
-        component_bytes: server.component_bytes,
-        listen,
-    };
-    Ok(Some((
-        address,
-        Admin::new(listener, Arc::clone(page), options)?,
-    )))
-}
-
-/// Opens the listener of probes, if one is configured.
-fn open_probes(server: &ServerConfig) -> anyhow::Result<Option<TcpListener>> {
-    let Some(wanted) = server.probes else {
-        return Ok(None);
-    };
-    let listener = listen::bind(wanted).map_err(|error| {
-        unheard(
-            "cannot answer probes on",
-            wanted,
-            &error,
-            "`probes` in [server]",
-        )
-    })?;
-    Ok(Some(listener))
-}
-
-/// Opens the listener for challenges, if one is configured.
-fn open_challenges(server: &ServerConfig) -> anyhow::Result<Option<TcpListener>> {
-    let Some(wanted) = server.acme_listen else {
-        return Ok(None);
-    };
-    let listener = listen::bind(wanted).map_err(|error| {
-        let key = "`acme_listen` in [server]";
-        unheard("cannot answer challenges on", wanted, &error, key)
-    })?;
-    let address = listener.local_addr()?;
-    tell(&format!(
-        "challenges at http://{address}/.well-known/acme-challenge/"
-    ));
-    Ok(Some(listener))
-}
-
-/// The settings that choose where connections are accepted.
-const LISTEN: &str = "`--listen`, or `listen` in [server]";
-
-fn unheard(what: &str, address: SocketAddr, error: &io::Error, key: &str) -> anyhow::Error {
-    let hint = causes::of_listening(error.kind(), address, key);
-    Hinted::new(format!("{what} {address}: {error}"), hint).into()
-}
-
 /// Warns at the start about connections that the system will not allow.
 fn warn_of_files(files: u64, config: &ServerConfig) {
     let needed = u64::from(config.connections) + u64::from(config.requests);
@@ -403,6 +312,32 @@ impl Host {
             tokio::spawn(certificates::watch(gateway, warnings)),
             tokio::spawn(firewalls::watch(Arc::clone(services), lists)),
         ]
+    }
+
+    /// Begins to accept connections, and publishers on their own listener if there
+    /// is one.
+    fn accept(
+        &self,
+        listener: TcpListener,
+        page: Arc<Page>,
+        publishers: Option<TcpListener>,
+    ) -> io::Result<Vec<JoinHandle<()>>> {
+        let outside: Arc<dyn Outside> = Arc::new(Api::new(self.deployer.services()));
+        let begin = |place, listener, reserved| {
+            let answering = Answering {
+                reserved,
+                outside: Some(Arc::clone(&outside)),
+            };
+            let gateway = Arc::clone(&self.gateway);
+            tokio::spawn(listen::accept_at(place, listener, gateway, answering))
+        };
+        let mut accepting = vec![begin(Listener::Listen, listener, Some(page as _))];
+        if let Some(publishers) = publishers {
+            let (address, tls) = (publishers.local_addr()?, self.letter(Listener::Api));
+            tell(&format!("publishers at http{tls}://{address}/"));
+            accepting.push(begin(Listener::Api, publishers, None));
+        }
+        Ok(accepting)
     }
 
     /// The letter of the schemes of a listener that speaks TLS.

@@ -16,6 +16,7 @@ mod hints;
 mod host;
 mod import;
 mod key_sets;
+mod listeners;
 mod lists;
 mod memory;
 mod runtime;

@@ -6,10 +6,11 @@ use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use openline_admin::Page;
+use openline_api::Api;
 use openline_control::{ConfiguredComponent, Deployer};
 use openline_core::channel::ChannelTable;
 use openline_core::component::Component;
-use openline_core::config::{Config, FunctionConfig, PageAccess, ServerConfig};
+use openline_core::config::{Config, FunctionConfig, Listener, PageAccess, ServerConfig};
 use openline_core::key::KeyTable;
 use openline_core::limits::{FunctionLimits, InstancePolicy};
 use openline_core::name::FunctionName;
@@ -19,7 +20,7 @@ use openline_engine::runtime::{Runtime, RuntimeOptions};
 use openline_firewall::Others;
 use openline_firewall::rules::{Firewalls, Rules};
 use openline_gateway::gateway::Gateway;
-use openline_gateway::listen;
+use openline_gateway::listen::{self, Answering};
 use openline_gateway::tls::files::Files;
 use openline_store::Store;
 use serde_json::Value;
@@ -367,11 +368,13 @@ impl HostBuilder {
         let page = Page::new(deployer.clone(), Arc::clone(&gateway), None);
         let page = Arc::new(page);
         let reserved = Arc::clone(&page);
-        let accepting = tokio::spawn(listen::accept(
-            listener,
-            Arc::clone(&gateway),
-            Some(reserved),
-        ));
+        let answering = Answering {
+            reserved: Some(reserved),
+            outside: Some(Arc::new(Api::new(deployer.services()))),
+        };
+        let gateway_of = Arc::clone(&gateway);
+        let accepting = listen::accept_at(Listener::Listen, listener, gateway_of, answering);
+        let accepting = tokio::spawn(accepting);
         Host {
             address,
             gateway,

@@ -149,6 +149,12 @@ impl Channel {
         has_positions.then_some(position)
     }
 
+    /// How many publications it keeps for readers.
+    pub fn kept(&self) -> usize {
+        let log = self.memory.as_ref().and_then(|memory| memory.log.as_ref());
+        log.map_or(0, Log::count)
+    }
+
     /// The position of the last publication that is staged, if one is.
     pub fn staged(&self) -> Option<Position> {
         self.memory.as_ref()?.staged.back()?.publication.position

@@ -59,6 +59,8 @@ pub struct Facts {
     pub dialect: Option<DialectName>,
     /// Who its peer is, if that is known.
     pub user: Option<ByteString>,
+    /// When it was made, in milliseconds since 1970; 0 where nobody asks.
+    pub opened_ms: u64,
 }
 
 /// A channel as its subscribers know it.
@@ -148,6 +150,13 @@ impl Connection {
     /// The words it is found by.
     pub fn tags(&self) -> Vec<Tag> {
         self.membership.lock().tags.to_vec()
+    }
+
+    /// The channels that it is subscribed to.
+    pub fn channels(&self) -> Vec<ChannelName> {
+        let membership = self.membership.lock();
+        let channels = membership.channels.iter();
+        channels.map(|channel| channel.name().clone()).collect()
     }
 
     /// Whether reading is stopped.

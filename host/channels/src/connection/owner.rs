@@ -191,6 +191,21 @@ impl SocketOwner {
         attached.lock().clear_alarms(&budget.attached);
     }
 
+    /// Ends the subscriptions of a connection that is in no hub: nobody can
+    /// subscribe it again.
+    pub fn unsubscribe_all(&self) {
+        // Taken under the lock: a subscription that races with this is either in
+        // the list, or finds that the connection has left.
+        let channels = {
+            let mut membership = self.0.membership.lock();
+            membership.left = true;
+            std::mem::take(&mut membership.channels)
+        };
+        for channel in channels {
+            channel.leave(self.0.id());
+        }
+    }
+
     /// It has left its hub, and its function was told of its end: nothing is
     /// kept with it any more, however long a guest holds a handle.
     pub fn release(&self) {

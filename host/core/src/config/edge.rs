@@ -44,6 +44,8 @@ pub enum Listener {
     Admin,
     /// That of probes.
     Probes,
+    /// That of publishers.
+    Api,
 }
 
 /// A certificate with its key.
@@ -108,6 +110,7 @@ impl Listener {
             Self::Listen => "listen",
             Self::Admin => "admin",
             Self::Probes => "probes",
+            Self::Api => "api",
         }
     }
 }

@@ -5,6 +5,7 @@
 
 pub use super::key_row::Key;
 use super::keys_access::ACCESS;
+use super::keys_api::API;
 use super::keys_authentication::AUTHENTICATION;
 use super::keys_channels::CHANNELS;
 use super::{ServerConfig, TABLES};
@@ -34,7 +35,7 @@ const ACME: &str = "[server.tls.acme]";
 /// All these keys, in the order of the file; those of authentication, of API keys
 /// and of channels last.
 pub fn keys() -> impl Iterator<Item = &'static Key> {
-    let others = KEYS.iter().chain(AUTHENTICATION).chain(ACCESS);
+    let others = KEYS.iter().chain(API).chain(AUTHENTICATION).chain(ACCESS);
     others.chain(CHANNELS.into_iter().flatten())
 }
 
@@ -247,7 +248,7 @@ const KEYS: &[Key] = &[
         "listeners",
         "`[\"listen\"]`",
         NewConnections,
-        "the listeners that speak TLS with it: `listen`, `admin`, `probes`. A listener that no certificate is for speaks plainly",
+        "the listeners that speak TLS with it: `listen`, `admin`, `probes`, `api`. A listener that no certificate is for speaks plainly",
     ),
     key(
         "[[function]]",

@@ -4,7 +4,7 @@
 //! `file` is the shape of the text, `server` the host's own limits, `edge` what
 //! it says about proxies and TLS, `keys` the purpose of each key and when a
 //! change of it takes effect, `validate` the rules between its parts; `access`, `acme`,
-//! `admin`, `hops`, `networks`, `public_url`, `shared`, `tls`, `triggers` and
+//! `admin`, `api`, `hops`, `networks`, `public_url`, `shared`, `tls`, `triggers` and
 //! `answers` hold the longer of these rules. `warnings` has what is allowed and
 //! probably not meant. The server reads files and finds components.
 
@@ -12,6 +12,7 @@ mod access;
 mod acme;
 mod admin;
 mod answers;
+mod api;
 mod channels;
 mod edge;
 mod error;
@@ -21,6 +22,7 @@ mod hops;
 mod key_row;
 mod keys;
 mod keys_access;
+mod keys_api;
 mod keys_authentication;
 mod keys_channels;
 mod networks;
@@ -36,6 +38,7 @@ use std::path::PathBuf;
 
 pub use access::key_warnings;
 pub use admin::{ADMIN_TOKEN_CHARACTERS_MIN, admin_port};
+pub use api::{API_HOSTS_MAX, ApiConfig, ApiHosts, ApiProtocol};
 pub use edge::{
     AcmeChallenge, AcmeConfig, CertificateConfig, ClientCertificates, ExternalAccount, HopHeader,
     Listener, MinVersion, ProxyProtocol, TlsConfig,
@@ -61,8 +64,9 @@ use crate::route::Route;
 use crate::trigger::Trigger;
 
 /// All rows of limits, by their table in the configuration.
-pub const TABLES: [(&str, &[Row]); 3] = [
+pub const TABLES: [(&str, &[Row]); 4] = [
     ("[server]", ServerConfig::ROWS),
+    ("[server.api]", ApiConfig::ROWS),
     ("[function.limit]", FunctionLimits::ROWS),
     ("[function.instance]", InstancePolicy::ROWS),
 ];

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use ipnet::IpNet;
 use toml::Spanned;
 
+use super::api::{ApiConfig, ApiConfigWritten};
 use super::edge::{
     CertificateConfig, CertificateWritten, HopHeader, Listener, ProxyProtocol, TlsConfig,
     TlsWritten,
@@ -199,6 +200,8 @@ limits! {
         /// A listener that answers challenges of an ACME authority (HTTP-01)
         /// and nothing else, without TLS. None: the other challenge needs none.
         acme_listen: Option<SocketAddr>, as String = None;
+        /// The interface for publishers outside of the host.
+        api: ApiConfig, as ApiConfigWritten = ApiConfig::default();
         /// How the host speaks TLS, if it has a certificate.
         tls: TlsConfig, as TlsWritten = TlsConfig::default();
         /// The certificates with which the host speaks TLS, each for one

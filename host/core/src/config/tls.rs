@@ -75,12 +75,18 @@ impl Check<'_> {
                 Listener::Listen => true,
                 Listener::Admin => server.admin != AdminListen::Off,
                 Listener::Probes => server.probes.is_some(),
+                Listener::Api => server.api.listen.is_some(),
             };
             if !is_there {
                 let key = listener.key();
                 let message =
                     format!("a certificate is for `{key}`, and there is no such listener");
-                let hint = format!("give `{key}` in [server] an address, or leave it out here");
+                let hint = match listener {
+                    Listener::Api => {
+                        "give `listen` in [server.api] an address, or leave it out here".to_owned()
+                    }
+                    _ => format!("give `{key}` in [server] an address, or leave it out here"),
+                };
                 self.error(Some(span.clone()), &message, &hint);
             }
         }

@@ -1,6 +1,7 @@
 //! The rules between the parts of a configuration: what serde cannot see.
 //! All errors are collected, so that one run shows them all.
 
+use std::net::SocketAddr;
 use std::ops::Range;
 
 use toml::Spanned;
@@ -94,7 +95,7 @@ impl Check<'_> {
     }
 
     /// Collects the errors that a table of limits reports.
-    fn report(&mut self) -> impl FnMut(Range<usize>, String, String) {
+    pub(super) fn report(&mut self) -> impl FnMut(Range<usize>, String, String) {
         |span, message, hint| self.error(Some(span), &message, &hint)
     }
 
@@ -104,6 +105,7 @@ impl Check<'_> {
         let admin = server.admin.take();
         let probes = server.probes.take();
         let acme_listen = server.acme_listen.take();
+        let api = server.api.take();
         let certificates = server.certificate.take();
         let tls = server.tls.take();
         let hops = server.trusted_hops.take();
@@ -124,15 +126,8 @@ impl Check<'_> {
             }
         }
         let mut config = server.resolve(&ServerConfigMaximum::default(), &mut self.report());
-        if let Some(listen) = listen {
-            match listen.get_ref().parse() {
-                Ok(address) => config.listen = address,
-                Err(_) => {
-                    let message = format!("`{}` is not an address to listen on", listen.get_ref());
-                    let hint = "write address and port, as in \"127.0.0.1:8080\" or \"[::]:8080\"";
-                    self.error(Some(listen.span()), &message, hint);
-                }
-            }
+        if let Some(address) = self.listens(listen.as_ref()) {
+            config.listen = address;
         }
         if let Some(url) = public_url {
             config.public_url = self.public_url(&url);
@@ -145,6 +140,9 @@ impl Check<'_> {
         }
         if let Some(written) = &acme_listen {
             config.acme_listen = self.acme_listen(written, &config);
+        }
+        if let Some(api) = api {
+            config.api = self.api(api.into_inner());
         }
         if let Some(certificates) = certificates {
             config.certificate = self.certificates(certificates.into_inner(), &config);
@@ -168,6 +166,18 @@ impl Check<'_> {
         }
         self.watchdog(exit, &config);
         config
+    }
+
+    /// Reads the address of a listener.
+    pub(super) fn listens(&mut self, written: Option<&Spanned<String>>) -> Option<SocketAddr> {
+        let written = written?;
+        let address = written.get_ref().parse().ok();
+        if address.is_none() {
+            let message = format!("`{}` is not an address to listen on", written.get_ref());
+            let hint = "write address and port, as in \"127.0.0.1:8080\" or \"[::]:8080\"";
+            self.error(Some(written.span()), &message, hint);
+        }
+        address
     }
 
     /// Checks that the host ends no sooner than it is taken for hanging.

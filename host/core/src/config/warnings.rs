@@ -51,6 +51,7 @@ pub fn warnings<'a>(
         warnings.insert(0, Hinted::new(what, hint));
     }
     warnings.extend(server.admin_warning());
+    warnings.extend(server.api_warning());
     warnings
 }
 

@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use openline_admission::hops;
 use openline_admission::peer::Peer;
-use openline_core::config::{Listener, ProxyProtocol};
+use openline_core::config::ProxyProtocol;
 use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 
@@ -36,7 +36,7 @@ pub(crate) async fn serve(
     mut permit: Permit,
     site: Arc<Site>,
 ) {
-    let Arrived { peer, stream } = match arrive(stream, from, &mut permit, &site.gateway).await {
+    let Arrived { peer, stream } = match arrive(stream, from, &mut permit, &site).await {
         Ok(arrived) => arrived,
         Err(turned) => {
             tracing::debug!(%from, %turned, "closed before its first request");
@@ -129,13 +129,14 @@ pub(crate) async fn arrive(
     stream: TcpStream,
     from: SocketAddr,
     permit: &mut Permit,
-    gateway: &Gateway,
+    site: &Site,
 ) -> Result<Arrived, Turned> {
+    let gateway = &*site.gateway;
     let mut drain = gateway.services().watch_drain();
     let last = *drain.borrow_and_update();
     let patience = gateway.services().table().config.request_timeout;
     let signal = permit.slot().signal();
-    let arriving = tokio::time::timeout(patience, arrival(stream, from, permit, gateway));
+    let arriving = tokio::time::timeout(patience, arrival(stream, from, permit, site));
     tokio::select! {
         biased;
         arrived = arriving => arrived.map_err(|_| Turned::Late)?,
@@ -149,10 +150,11 @@ async fn arrival(
     mut stream: TcpStream,
     from: SocketAddr,
     permit: &mut Permit,
-    gateway: &Gateway,
+    site: &Site,
 ) -> Result<Arrived, Turned> {
+    let gateway = &*site.gateway;
     let peer = peer(&mut stream, from, permit, gateway).await?;
-    let Some(acceptor) = gateway.tls().acceptor(Listener::Listen) else {
+    let Some(acceptor) = gateway.tls().acceptor(site.listener) else {
         let http = sniff::http(&stream).await?;
         let stream = Arrival::Plain(stream, http);
         return Ok(Arrived { peer, stream });

@@ -50,7 +50,7 @@ pub(crate) fn closing(dialect: DialectName, reason: &CloseReason) -> CloseReason
         | CloseReason::Rejected { .. }
         | CloseReason::Dialect { .. } => return reason.clone(),
     };
-    let close = forms::spoken(dialect).close(ended);
+    let close = forms::spoken(dialect).and_then(|dialect| dialect.close(ended));
     close.map_or_else(|| reason.clone(), ending)
 }
 
@@ -62,7 +62,7 @@ fn chosen(dialect: DialectName, reason: &CloseReason, info: &CloseInfo) -> Close
         1011 | 1014 => Ending::Failed,
         _ => Ending::Unwanted,
     };
-    let Some(close) = forms::spoken(dialect).close(ended) else {
+    let Some(close) = forms::spoken(dialect).and_then(|dialect| dialect.close(ended)) else {
         return reason.clone();
     };
     if info.reason.is_empty() {

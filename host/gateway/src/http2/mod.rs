@@ -192,16 +192,18 @@ async fn answer(
             tokio::select! {
                 biased;
                 answer = answering => answer,
-                () = place.slot().closed() => Ok(refused(site, id)),
+                () = place.slot().closed() => Ok(refused(site, id).map(Into::into)),
             }
         }
-        None => Ok(refused(site, id)),
+        None => Ok(refused(site, id).map(Into::into)),
     };
     // A request that a firewall drops was not cancelled by its peer.
     active.answered();
     let mut answer = answered?;
     answer.headers_mut().insert(REQUEST_ID, id.header());
-    Ok(answer.map(|body| Tracked::new(body, &streams)))
+    // A stream lives until its answer ends, and holds its place.
+    let held = answer.body().is_stream().then_some((active, place));
+    Ok(answer.map(|body| Tracked::new(body, &streams, held)))
 }
 
 /// The answer where there is no place.

@@ -17,14 +17,14 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http_body_util::Full;
 use hyper::body::{Body, Frame, SizeHint};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::{CANCELLED_MAX, FRAME_BYTES};
-use crate::gateway::{Held, Permit};
+use crate::gateway::{Held, Permit, Place};
+use crate::outside::AnswerBody;
 
 /// The streams of one TCP connection.
 #[derive(Debug)]
@@ -64,11 +64,13 @@ pub(crate) struct Active {
 /// for its first byte.
 #[derive(Debug)]
 pub(crate) struct Tracked {
-    body: Full<Bytes>,
+    body: AnswerBody,
     /// What of it was begun and is left.
     rest: Bytes,
     streams: Arc<Streams>,
     number: u64,
+    /// For an answer that comes bit by bit: its stream, and its place.
+    held: Option<(Arc<Active>, Option<Place>)>,
 }
 
 impl Streams {
@@ -195,17 +197,22 @@ impl Drop for Active {
 // === impl Tracked ===
 
 impl Tracked {
-    pub(super) fn new(body: Full<Bytes>, streams: &Arc<Streams>) -> Self {
+    pub(super) fn new(
+        body: impl Into<AnswerBody>,
+        streams: &Arc<Streams>,
+        held: Option<(Arc<Active>, Option<Place>)>,
+    ) -> Self {
         let mut state = streams.state.lock();
         state.number += 1;
         let number = state.number;
         state.unread.insert(number, Instant::now());
         drop(state);
         Self {
-            body,
+            body: body.into(),
             rest: Bytes::new(),
             streams: Arc::clone(streams),
             number,
+            held,
         }
     }
 }
@@ -225,8 +232,16 @@ impl Body for Tracked {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
         if self.rest.is_empty() {
-            // It is one piece.
-            match ready!(Pin::new(&mut self.body).poll_frame(cx)) {
+            // A whole one is one piece.
+            let polled = Pin::new(&mut self.body).poll_frame(cx);
+            if self.held.is_some() {
+                let mut state = self.streams.state.lock();
+                match &polled {
+                    Poll::Pending => state.unread.remove(&self.number),
+                    Poll::Ready(_) => state.unread.insert(self.number, Instant::now()),
+                };
+            }
+            match ready!(polled) {
                 Some(Ok(frame)) => self.rest = frame.into_data().unwrap_or_default(),
                 end => return Poll::Ready(end),
             }
@@ -242,8 +257,10 @@ impl Body for Tracked {
 
     fn size_hint(&self) -> SizeHint {
         let rest = self.rest.len() as u64;
-        let body = self.body.size_hint().exact().unwrap_or_default();
-        SizeHint::with_exact(rest + body)
+        match self.body.size_hint().exact() {
+            Some(body) => SizeHint::with_exact(rest + body),
+            None => SizeHint::new(),
+        }
     }
 }
 

@@ -7,6 +7,8 @@ use http_body_util::BodyExt;
 use openline_admission::services::Services;
 use openline_core::config::ServerConfig;
 
+use http_body_util::Full;
+
 use super::*;
 use crate::gateway::Gateway;
 
@@ -149,8 +151,8 @@ async fn an_answer_is_unread_until_it_is_sent_or_given_up() {
     let streams = streams(&gateway);
     assert!(!is_unread(&streams));
     let body = || Full::from("text");
-    let first = Tracked::new(body(), &streams);
-    let second = Tracked::new(body(), &streams);
+    let first = Tracked::new(body(), &streams, None);
+    let second = Tracked::new(body(), &streams, None);
     assert!(!is_unread(&streams), "they are new");
     let age = |number: u64| {
         let mut state = streams.state.lock();
@@ -213,7 +215,7 @@ async fn a_body_comes_in_pieces_of_a_frame() {
         (FRAME_BYTES + 1, &[FRAME_BYTES, 1]),
         (2 * FRAME_BYTES + 7, &[FRAME_BYTES, FRAME_BYTES, 7]),
     ] {
-        let mut body = Tracked::new(Full::from(bytes(length)), &streams);
+        let mut body = Tracked::new(Full::from(bytes(length)), &streams, None);
         let (mut pieces, mut whole) = (Vec::new(), Vec::new());
         assert_eq!(body.is_end_stream(), length == 0);
         while let Some(frame) = body.frame().await {

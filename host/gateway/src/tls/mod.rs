@@ -147,7 +147,12 @@ impl Active {
     fn new(files: Files, before: Option<&Self>) -> Result<Self, rustls::Error> {
         let same = before.filter(|before| before.files.asks_like(&files));
         let mut spoken = Vec::new();
-        for listener in [Listener::Listen, Listener::Admin, Listener::Probes] {
+        for listener in [
+            Listener::Listen,
+            Listener::Admin,
+            Listener::Probes,
+            Listener::Api,
+        ] {
             if !files.are_for(listener) {
                 continue;
             }
@@ -218,7 +223,7 @@ fn config(
     };
     let mut config = builder.with_cert_resolver(names);
     config.alpn_protocols = vec![ALPN_HTTP1.into()];
-    if !is_own {
+    if matches!(listener, Listener::Listen | Listener::Api) {
         config.alpn_protocols.insert(0, ALPN_HTTP2.into());
     }
     config.session_storage = Arc::new(NoServerSessionStorage {});

@@ -46,7 +46,8 @@ pub(super) struct Spoken {
 impl Spoken {
     pub(super) fn new(dialect: DialectName, parts: &Parts) -> Self {
         let session = match dialect {
-            DialectName::Centrifugo => Session::centrifugo(),
+            // No trigger speaks the last.
+            DialectName::Centrifugo | DialectName::Events => Session::centrifugo(),
             DialectName::Pushflo => {
                 let query = parts.uri.query().unwrap_or_default();
                 let key = pushflo::key_of_query(query).unwrap_or_default();

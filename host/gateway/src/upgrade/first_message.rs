@@ -348,6 +348,7 @@ impl Awaited {
             compressed: compressed.take(),
             dialect: service.trigger.dialect,
             user: shown.identity.as_ref().and_then(super::subject),
+            ..Facts::now()
         };
         Ok(Box::new(Taken {
             accepted,

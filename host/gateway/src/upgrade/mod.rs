@@ -26,6 +26,7 @@ use openline_admission::sessions::Session;
 use openline_authentication::Identity;
 use openline_channels::connection::{AttachError, Connection, Facts, SocketOwner};
 use openline_channels::hub::{Hub, SubscribeError};
+use openline_channels::time;
 use openline_channels::wakeups::Wakeups;
 use openline_core::affinity::Affinity;
 use openline_core::authentication::FirstMessageConfig;
@@ -282,6 +283,7 @@ pub(crate) async fn upgrade<S: Handover>(
         compressed: agreement.map(|agreement| Arc::new(agreement.compressed())),
         dialect: None,
         user: identity.as_ref().and_then(subject),
+        opened_ms: time::now().0,
     };
     let held = (places, place);
     let shown = Shown {

@@ -1,0 +1,283 @@
+//! Event streams: subscribers of a channel without a WebSocket.
+//!
+//! A stream is a connection of the channel's space, in no hub and without a
+//! function: the body of the answer owns it as a task owns a socket, and takes
+//! from its outbox. So it recovers as connections do, and a slow reader hurts
+//! itself alone.
+//!
+//! Bounded by `streams` in `[server.api]`, and each by an outbox of
+//! [`OUTBOX_BYTES`], past which it ends: its reader comes back and recovers.
+//! Every [`PING`] a comment keeps proxies from closing it.
+
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use http::header::{CONTENT_TYPE, HeaderName, HeaderValue};
+use http::{Response, StatusCode};
+use http_body::{Body, Frame};
+use http_body_util::BodyExt;
+use openline_admission::keys::Key;
+use openline_broker::channel::Backlog;
+use openline_channels::connection::{Facts, Item, Next, SocketOwner};
+use openline_channels::forms;
+use openline_channels::hub::{SubscribeError, Subscribing};
+use openline_channels::space::Space;
+use openline_channels::wakeups::Wakeups;
+use openline_core::dialect::DialectName;
+use openline_core::key::Scope;
+use openline_core::limits::{FunctionLimits, OutboxOverflow};
+use openline_core::message::Message;
+use openline_core::name::ChannelName;
+use openline_dialects::rest::ApiError;
+use openline_dialects::sse;
+use openline_gateway::outside::AnswerBody;
+use parking_lot::Mutex;
+use tokio::time::{Instant, Sleep, sleep_until};
+
+use crate::access::Place;
+use crate::ours::Failed;
+use crate::publish::position;
+use crate::{Call, Reply, StreamPlace};
+
+/// How often a stream that is silent says that it is there: proxies close what
+/// is silent for 30 to 60 seconds.
+const PING: Duration = Duration::from_secs(25);
+
+/// How long a browser waits before it connects again, in milliseconds.
+const RETRY_MS: u32 = 3_000;
+
+/// What may wait to be written to one stream, and the largest recovery.
+pub(crate) const OUTBOX_BYTES: usize = 16 << 20;
+
+/// How often a stream looks whether its key still gives it the channel.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// `GET /v1/channels/{channel}/events`.
+pub(crate) fn answer(
+    call: &Call<'_>,
+    place: &Place,
+    key: Arc<Key>,
+    channel: &str,
+) -> Result<Reply, Failed> {
+    let (name, space) = place.channel(&key, Scope::Subscribe, channel)?;
+    let header = call.parts.headers.get("last-event-id");
+    let header = header.map(|id| id.as_bytes());
+    let why = "or `Last-Event-ID` is not a position";
+    let wrong = ApiError::Invalid { name: "since", why };
+    let since = sse::since(header, call.query()).map_err(|_| wrong.clone())?;
+    let since = since.map(|text| position(&text).ok_or(wrong)).transpose()?;
+    let slot = call.stream_place().ok_or(ApiError::Full)?;
+    let owner = Owner::new(call, place);
+    let mut first = |backlog: &Backlog| greeting(backlog);
+    let subscribing = Subscribing {
+        since,
+        answer: Some(&mut first),
+        ..Subscribing::default()
+    };
+    let subscribed = space.subscribe_with(
+        owner.0.connection(),
+        &name,
+        subscribing,
+        &mut Wakeups::default(),
+    );
+    subscribed.map_err(refused)?;
+    let place = place.clone();
+    let ends = ended(Arc::clone(&key), place, name, space, call);
+    let body = Events {
+        owner,
+        ends: Mutex::new(ends),
+        ping: Box::pin(sleep_until(Instant::now() + PING)),
+        is_over: false,
+        _slot: slot,
+    };
+    let mut response = Response::new(AnswerBody::Stream(body.boxed()));
+    *response.status_mut() = StatusCode::OK;
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(sse::CONTENT_TYPE));
+    for (name, value) in sse::HEADERS {
+        headers.insert(
+            HeaderName::from_static(name),
+            HeaderValue::from_static(value),
+        );
+    }
+    Ok(Reply::Stream(Box::new(response)))
+}
+
+/// Why a subscriber is refused.
+pub(crate) fn refused(error: SubscribeError) -> Failed {
+    Failed::Error(match error {
+        SubscribeError::TooMany | SubscribeError::Crowded | SubscribeError::HostFull => {
+            ApiError::Full
+        }
+        SubscribeError::Unrecoverable => ApiError::Unrecoverable,
+        SubscribeError::Repeated | SubscribeError::Gone => ApiError::Internal,
+    })
+}
+
+/// What a stream begins with: where the channel is, what the reader has missed,
+/// and whether something of that is lost.
+fn greeting(backlog: &Backlog) -> Vec<Message> {
+    let mut head = sse::retry(RETRY_MS).to_string();
+    if backlog.recovered == Some(false) {
+        head += &sse::event(sse::LOST, backlog.position);
+    } else if backlog.publications.is_empty()
+        && let Some(position) = backlog.position
+    {
+        // An id without data is no event, but the reader takes it.
+        head += &format!("id: {position}\n\n");
+    }
+    let events = backlog.publications.iter().map(forms::event);
+    let all = [head.into()].into_iter().chain(events);
+    all.map(Message::Text).collect()
+}
+
+/// A connection that ends with its owner.
+#[derive(Debug)]
+pub(crate) struct Owner(pub(crate) SocketOwner);
+
+impl Owner {
+    pub(crate) fn new(call: &Call<'_>, place: &Place) -> Self {
+        let facts = Facts {
+            peer: call.caller.peer.to_string().into(),
+            dialect: Some(DialectName::Events),
+            ..Facts::default()
+        };
+        let limits = FunctionLimits {
+            // An event is larger than its data, by names and escapes.
+            message_bytes: OUTBOX_BYTES,
+            outbox_bytes: OUTBOX_BYTES * 2,
+            outbox_overflow: OutboxOverflow::Close,
+            ..(*place.limits).clone()
+        };
+        let budget = Arc::clone(&call.api.budget);
+        Self(SocketOwner::new(facts, Arc::new(limits), budget))
+    }
+}
+
+impl Drop for Owner {
+    fn drop(&mut self) {
+        self.0.unsubscribe_all();
+        self.0.finish();
+        self.0.release();
+    }
+}
+
+/// Waits until a stream is to end: its key is gone or narrower, or the host
+/// drains.
+pub(crate) fn ended(
+    key: Arc<Key>,
+    place: Place,
+    name: ChannelName,
+    space: Arc<Space>,
+    call: &Call<'_>,
+) -> BoxFuture<'static, ()> {
+    let mut drain = call.api.services.watch_drain();
+    async move {
+        let narrowed = async {
+            let mut generation = key.generation();
+            loop {
+                tokio::time::sleep(LOOK).await;
+                let now = key.generation();
+                if now == generation {
+                    continue;
+                }
+                generation = now;
+                let allowed = place.space(&key, Scope::Subscribe, &name);
+                if !allowed.is_ok_and(|of| Arc::ptr_eq(&of, &space)) {
+                    return;
+                }
+            }
+        };
+        tokio::select! {
+            _ = key.ended() => {}
+            () = narrowed => {}
+            // An error means that the host is already gone.
+            _ = drain.wait_for(|draining| *draining) => {}
+        }
+    }
+    .boxed()
+}
+
+/// The body of a stream.
+struct Events {
+    owner: Owner,
+    /// Behind a lock that nothing takes, so that it may be shared.
+    ends: Mutex<BoxFuture<'static, ()>>,
+    ping: Pin<Box<Sleep>>,
+    is_over: bool,
+    _slot: StreamPlace,
+}
+
+impl Events {
+    fn next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
+        if self.is_over || self.ends.get_mut().poll_unpin(cx).is_ready() {
+            self.is_over = true;
+            return Poll::Ready(None);
+        }
+        self.owner.0.register(cx.waker());
+        // Few and large pieces cost less than many small ones.
+        let mut gathered = String::new();
+        loop {
+            if self.owner.0.is_terminated() || self.owner.0.leaving().is_some() {
+                self.is_over = true;
+                break;
+            }
+            match self.owner.0.next() {
+                Next::Item(item) => {
+                    if let Message::Text(text) = message(&item) {
+                        gathered.push_str(text);
+                    }
+                    if gathered.len() >= 16 << 10 {
+                        break;
+                    }
+                }
+                Next::End(_) => {
+                    self.is_over = true;
+                    break;
+                }
+                Next::Idle => break,
+            }
+        }
+        let due = Instant::now() + PING;
+        if !gathered.is_empty() {
+            self.ping.as_mut().reset(due);
+            return Poll::Ready(Some(gathered.into()));
+        }
+        if self.is_over {
+            return Poll::Ready(None);
+        }
+        if self.ping.poll_unpin(cx).is_ready() {
+            self.ping.as_mut().reset(due);
+            return Poll::Ready(Some(Bytes::from_static(sse::PING.as_bytes())));
+        }
+        Poll::Pending
+    }
+}
+
+fn message(item: &Item) -> &Message {
+    static NONE: Message = Message::Text(bytestring::ByteString::from_static(""));
+    match item {
+        Item::Message(message) | Item::Compress(message) | Item::Plain(message) => message,
+        Item::Published(shared) => shared.message(),
+        Item::Ping(_) => &NONE,
+    }
+}
+
+impl Body for Events {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        self.next(cx)
+            .map(|piece| piece.map(|bytes| Ok(Frame::data(bytes))))
+    }
+}

@@ -1,0 +1,64 @@
+//! Channels for callers that are no connections of a function: subscribers that
+//! are in no hub, and operators that end all of a channel's.
+
+use std::sync::Arc;
+
+use openline_broker::channel::Backlog;
+use openline_core::close::{CloseInfo, CloseReason};
+use openline_core::name::ChannelName;
+
+use crate::connection::Connection;
+use crate::hub::{SubscribeError, Subscribing};
+use crate::space::Space;
+use crate::wakeups::Wakeups;
+
+impl Space {
+    /// Subscribes a connection, which need not be in a hub, and puts what it gets
+    /// first into its outbox. The publications of the backlog are in there, too;
+    /// `None` if it was subscribed before.
+    ///
+    /// # Errors
+    ///
+    /// See [`SubscribeError`].
+    pub fn subscribe_with(
+        self: &Arc<Self>,
+        connection: &Arc<Connection>,
+        channel: &ChannelName,
+        subscribing: Subscribing<'_>,
+        wakeups: &mut Wakeups,
+    ) -> Result<Option<Backlog>, SubscribeError> {
+        let mut membership = connection.membership.lock();
+        if membership.left {
+            return Err(SubscribeError::Gone);
+        }
+        if membership.channels.iter().any(|it| it.name() == channel) {
+            return match subscribing.is_once {
+                true => Err(SubscribeError::Repeated),
+                false => Ok(None),
+            };
+        }
+        if membership.channels.len() >= connection.limits().channels as usize {
+            return Err(SubscribeError::TooMany);
+        }
+        let (entry, backlog) = self.subscribe(connection, channel, subscribing, wakeups)?;
+        membership.channels.push(entry);
+        Ok(Some(backlog))
+    }
+
+    /// Ends the connections of all subscribers, and returns how many it has ended.
+    /// Looks at all of them, so it is not for a thread that serves.
+    pub fn close_all(self: &Arc<Self>, name: &ChannelName, info: &CloseInfo) -> usize {
+        let subscribers = self.with(name, false, |_, state, _| {
+            let subscribers = state.subscribers.values();
+            let subscribers = subscribers.map(|it| Arc::clone(&it.connection));
+            subscribers.collect::<Vec<_>>()
+        });
+        let subscribers = subscribers.unwrap_or_default();
+        let ended = subscribers.iter().filter(|connection| {
+            let first = connection.end(CloseReason::Operator(info.clone()));
+            connection.wake();
+            first
+        });
+        ended.count()
+    }
+}

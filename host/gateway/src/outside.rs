@@ -1,0 +1,145 @@
+//! Requests of publishers outside of the host: on a listener of their own, and on
+//! that of connections for hosts that the configuration names, where no trigger
+//! takes the request. Another package answers them through [`Outside`]; the host's
+//! firewall has let them pass before.
+//!
+//! An answer may be a stream, which lasts as long as its publisher of events
+//! does. Its TCP connection keeps its place in `requests` meanwhile.
+
+use std::convert::Infallible;
+use std::fmt;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use http::request::Parts;
+use http::{Request, Response, Uri};
+use http_body_util::Full;
+use http_body_util::combinators::BoxBody;
+use hyper::body::{Body, Frame, Incoming, SizeHint};
+use openline_admission::admit::{self, Noted};
+use openline_admission::normalise::Normal;
+use openline_admission::peer::Peer;
+use openline_admission::refusal::Refusal as Denied;
+use openline_core::config::Listener;
+use openline_core::trigger::Found;
+
+use crate::http::Site;
+use crate::request_id::Asked;
+use crate::rescue::Refusal;
+use crate::reserved::{RequestBody, boxed};
+
+/// Who sends a request from outside.
+#[derive(Clone, Debug)]
+pub struct Caller {
+    /// The peer.
+    pub peer: Peer,
+    /// The target as it was sent, which signatures are about. That of the request
+    /// has its one spelling.
+    pub sent: Uri,
+    /// How the log names the request.
+    pub id: String,
+}
+
+/// The body of an answer.
+#[derive(Debug)]
+pub enum AnswerBody {
+    /// It is whole in memory.
+    Whole(Full<Bytes>),
+    /// It comes bit by bit, for as long as it may take.
+    Stream(BoxBody<Bytes, Infallible>),
+}
+
+/// Answers requests from outside.
+pub trait Outside: fmt::Debug + Send + Sync + 'static {
+    /// Answers one request. Refusals are answers, too.
+    fn answer(
+        &self,
+        request: Request<RequestBody>,
+        caller: Caller,
+    ) -> BoxFuture<'_, Response<AnswerBody>>;
+}
+
+impl AnswerBody {
+    /// Whether it comes bit by bit.
+    pub fn is_stream(&self) -> bool {
+        matches!(self, Self::Stream(_))
+    }
+}
+
+impl From<Full<Bytes>> for AnswerBody {
+    fn from(body: Full<Bytes>) -> Self {
+        Self::Whole(body)
+    }
+}
+
+impl Body for AnswerBody {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        match &mut *self {
+            Self::Whole(body) => Pin::new(body).poll_frame(cx),
+            Self::Stream(body) => Pin::new(body).poll_frame(cx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Whole(body) => body.is_end_stream(),
+            Self::Stream(body) => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Whole(body) => body.size_hint(),
+            Self::Stream(body) => body.size_hint(),
+        }
+    }
+}
+
+/// Answers a request from outside; `None` if it is not one.
+pub(crate) async fn answer(
+    site: &Site,
+    normal: &Normal,
+    asked: &Asked<'_>,
+    sent: &Uri,
+    noted: &mut Noted,
+    body: Incoming,
+) -> Option<Result<Response<AnswerBody>, Refusal>> {
+    let outside = site.outside.as_ref();
+    let outside = outside.filter(|_| is_outside(site, normal, asked.parts))?;
+    let services = site.gateway.services();
+    let table = services.table();
+    let request = (normal, asked.parts);
+    let passing = admit::pass::<Denied>(services, &table, request, asked.peer, (&asked.id, noted));
+    if let Err(refusal) = passing.await {
+        return Some(Err(refusal.into()));
+    }
+    drop(table);
+    let caller = Caller {
+        peer: asked.peer.clone(),
+        sent: sent.clone(),
+        id: asked.id.to_string(),
+    };
+    let request = boxed(Request::from_parts(asked.parts.clone(), body));
+    Some(Ok(outside.answer(request, caller).await))
+}
+
+/// Whether a request is for publishers.
+fn is_outside(site: &Site, normal: &Normal, parts: &Parts) -> bool {
+    if site.listener == Listener::Api {
+        return true;
+    }
+    let table = site.gateway.services().table();
+    let found = || {
+        let (path, method) = (parts.uri.path(), parts.method.as_str());
+        table.triggers.find(normal.host(), path, method)
+    };
+    table.config.api.hosts.has(normal.host()) && matches!(found(), Found::Nothing)
+}
