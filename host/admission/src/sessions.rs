@@ -7,6 +7,7 @@
 //! first, no revoked peer stays. Bounded by the connections of the function, and
 //! by the limits of revocations.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -52,6 +53,8 @@ pub struct Session {
     proof: Proof,
     connection: Weak<Connection>,
     id: ConnectionId,
+    /// The generation of the key's terms that the connection knows.
+    seen: AtomicU64,
 }
 
 /// By what a connection was let in.
@@ -209,6 +212,7 @@ impl Session {
             proof,
             connection: Arc::downgrade(connection),
             id: connection.id(),
+            seen: AtomicU64::new(0),
         })
     }
 
@@ -224,6 +228,12 @@ impl Session {
     /// 0 for other peers, whose credentials have no terms that change.
     pub fn generation(&self) -> u64 {
         self.key().map_or(0, |key| key.generation())
+    }
+
+    /// Whether the API key has other terms since this was last asked.
+    pub fn has_new_terms(&self) -> bool {
+        let generation = self.generation();
+        self.seen.swap(generation, Ordering::AcqRel) != generation
     }
 
     /// Closes the connection if its credential is revoked.

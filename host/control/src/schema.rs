@@ -104,7 +104,7 @@ words! {
     /// The oldest version of TLS that a client may speak.
     MinVersion = ["1.2", "1.3"];
     /// A listener of the host.
-    Listener = ["listen", "admin", "probes"];
+    Listener = ["listen", "admin", "probes", "api"];
     /// Whether clients show a certificate.
     ClientCertificates = ["off", "optional", "required"];
     /// How an ACME authority checks that the host serves a name.

@@ -35,8 +35,6 @@ pub(super) struct Clock {
     pub(super) pace: Option<Box<Pace>>,
     /// As whom the peer is authenticated, if it is.
     pub(super) session: Option<Arc<Session>>,
-    /// The [`Session::generation`] by which the timer was set.
-    pub(super) generation: u64,
     /// When the connection's next alarm is due.
     pub(super) alarm: Option<Instant>,
     /// Polled only to see whether it has fired.
@@ -60,7 +58,6 @@ impl Clock {
             lifetime: Lifetime::default(),
             pace: Pace::new(limits),
             session: None,
-            generation: 0,
             alarm: None,
             timer: None,
         }
@@ -73,10 +70,9 @@ impl Clock {
 
     /// Whether the API key of the peer has other terms since this was last asked,
     /// so that it may end earlier than the timer knows.
-    pub(super) fn has_new_terms(&mut self) -> bool {
+    pub(super) fn has_new_terms(&self) -> bool {
         let session = self.session.as_ref();
-        let generation = session.map_or(0, |session| session.generation());
-        std::mem::replace(&mut self.generation, generation) != generation
+        session.is_some_and(|session| session.has_new_terms())
     }
 
     /// Whether the timer has fired.

@@ -10,7 +10,8 @@ use tokio::time::Sleep;
 /// peer that does not read cannot delay the end.
 #[derive(Debug)]
 pub(super) struct Ending {
-    close_timeout: Duration,
+    /// In milliseconds: every connection has room for it.
+    close_timeout: u32,
     /// Made when needed: most connections are idle, and a timer is as large as
     /// everything else in one.
     timer: Option<Pin<Box<Sleep>>>,
@@ -18,15 +19,20 @@ pub(super) struct Ending {
 
 impl Ending {
     pub(super) fn within(close_timeout: Duration) -> Self {
+        let milliseconds = close_timeout.as_millis();
         Self {
-            close_timeout,
+            close_timeout: u32::try_from(milliseconds).unwrap_or(u32::MAX),
             timer: None,
         }
     }
 
+    fn time(&self) -> Duration {
+        Duration::from_millis(self.close_timeout.into())
+    }
+
     /// Ready when the time is over; it runs from the first call.
     pub(super) fn poll_over(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let time = self.close_timeout;
+        let time = self.time();
         let timer = self
             .timer
             .get_or_insert_with(|| Box::pin(tokio::time::sleep(time)));
@@ -40,7 +46,7 @@ impl Ending {
 
     /// The rest of the time.
     pub(super) fn deadline(self) -> Pin<Box<Sleep>> {
-        let time = self.close_timeout;
+        let time = self.time();
         let timer = self.timer;
         timer.unwrap_or_else(|| Box::pin(tokio::time::sleep(time)))
     }
