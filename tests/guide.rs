@@ -34,7 +34,7 @@ const NOT_RUN: [(&str, &str); 6] = [
 ];
 
 /// The documents whose commands are run, in the order in which they are read.
-const DOCUMENTS: [&str; 16] = [
+const DOCUMENTS: [&str; 17] = [
     "README.md",
     "docs/guide/coming-from.md",
     "docs/guide/functions.md",
@@ -43,6 +43,7 @@ const DOCUMENTS: [&str; 16] = [
     "docs/guide/operate.md",
     "docs/guide/keys.md",
     "docs/guide/channels.md",
+    "docs/guide/publishing.md",
     "docs/guide/measure.md",
     "docs/reference/configuration.md",
     "docs/reference/firewall.md",

@@ -81,6 +81,7 @@ fn little() -> String {
 fn much() -> String {
     let echo = openline_guests::ECHO_ASYNC;
     let server = other_limits("[server]");
+    let api = other_limits("[server.api]");
     let (instance, limit) = (
         other_limits("[function.instance]"),
         other_limits("[function.limit]"),
@@ -96,6 +97,7 @@ fn much() -> String {
          [server.tls.acme]\nhosts = [\"localhost\"]\nterms_agreed = true\nchallenge = \"http-01\"\n\
          directory = \"https://127.0.0.1:1/\"\nca_file = \"authority.pem\"\ncontact = [\"a@example.org\"]\n\
          external_account = \"mine\"\nexternal_account_key_file = \"external-key\"\n\
+         {api}listen = \"[::1]:0\"\nhosts = [\"push.example.org\"]\nprotocols = [\"grip\"]\nfunction = \"f\"\n\
          [[server.certificate]]\ncertificate = \"host.pem\"\nkey = \"host-key.pem\"\ndefault = true\n\
          listeners = [\"listen\", \"probes\"]\n\
          [[key]]\nname = \"web\"\nscopes = [\"publish\"]\nsecret = \"file:external-key\"\n\
@@ -187,6 +189,7 @@ impl Configured {
         for (table, rows) in TABLES {
             let view = match table {
                 "[server]" => &config["server"]["limits"],
+                "[server.api]" => &config["server"]["api"]["limits"],
                 "[function.limit]" => &function["limit"]["limits"],
                 "[function.instance]" => &function["instance"]["limits"],
                 _ => panic!("a new table, {table}"),
@@ -200,6 +203,7 @@ impl Configured {
         for key in keys() {
             let value = match (key.table, key.name) {
                 ("[server]", name) => &config["server"][name],
+                ("[server.api]", name) => &config["server"]["api"][name],
                 ("[server.tls]", name) => &config["server"]["tls"][name],
                 ("[server.tls.acme]", name) => &config["server"]["tls"]["acme"][name],
                 ("[[server.certificate]]", _) => &config["server"]["certificates"],

@@ -58,6 +58,8 @@ struct ServerView {
     /// How the host speaks TLS, if it has a certificate.
     tls: TlsView,
     certificates: Vec<CertificateView>,
+    /// The interface for publishers.
+    api: ApiView,
     /// The networks whose peers reach triggers that are not for the internet.
     private_networks: Vec<String>,
     /// The hosts that functions of several owners share.
@@ -109,6 +111,20 @@ struct CertificateView {
     /// The listeners that it is for.
     #[schema(value_type = Vec<schema::Listener>)]
     listeners: Vec<Listener>,
+}
+
+/// `[server.api]`.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Api)]
+struct ApiView {
+    /// Address of its own listener.
+    listen: Option<String>,
+    /// The hosts on the main listener, for people.
+    hosts: String,
+    /// The protocols, for people.
+    protocols: String,
+    function: Option<String>,
+    limits: Vec<LimitView>,
 }
 
 /// `[[function]]`.
@@ -211,6 +227,13 @@ pub(crate) async fn config(call: Call) -> Answer {
                 client_certificates: server.tls.client_certificates,
                 client_authorities: shown(server.tls.client_authorities.as_deref()),
                 acme: server.tls.acme.as_ref().map(acme),
+            },
+            api: ApiView {
+                listen: server.api.listen.map(|listen| listen.to_string()),
+                hosts: format!("{:?}", server.api.hosts),
+                protocols: format!("{:?}", server.api.protocols).to_lowercase(),
+                function: server.api.function.as_ref().map(ToString::to_string),
+                limits: limits(server.api.values()),
             },
             certificates: server.certificate.iter().map(certificate).collect(),
             private_networks: server

@@ -24,8 +24,8 @@ mod publish;
 mod pushflo;
 mod stream;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
 use futures_util::FutureExt;
@@ -75,7 +75,9 @@ pub struct Api {
     /// Streams and polls that are open.
     streams: Arc<AtomicUsize>,
     /// What waits to be written to streams.
-    budget: Arc<FunctionBudget>,
+    /// Of all streams, while there are any: a function without others on its host
+    /// shares with nobody before.
+    budget: Mutex<Weak<FunctionBudget>>,
     managed: Mutex<pushflo::Managed>,
 }
 
@@ -108,13 +110,23 @@ impl Api {
     /// The interface to these functions.
     pub fn new(services: &Arc<Services>) -> Self {
         Self {
-            budget: services.budget().function(),
+            budget: Mutex::default(),
             services: Arc::clone(services),
             rates: Rates::default(),
             bodies: Arc::default(),
             streams: Arc::default(),
             managed: Mutex::default(),
         }
+    }
+
+    /// What the connections of streams may keep with the host.
+    pub(crate) fn budget(&self) -> Arc<FunctionBudget> {
+        let mut known = self.budget.lock();
+        known.upgrade().unwrap_or_else(|| {
+            let made = self.services.budget().function();
+            *known = Arc::downgrade(&made);
+            made
+        })
     }
 
     /// Streams and polls that are open.

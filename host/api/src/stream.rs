@@ -155,7 +155,7 @@ impl Owner {
             outbox_overflow: OutboxOverflow::Close,
             ..(*place.limits).clone()
         };
-        let budget = Arc::clone(&call.api.budget);
+        let budget = call.api.budget();
         Self(SocketOwner::new(facts, Arc::new(limits), budget))
     }
 }

@@ -121,8 +121,8 @@ impl SubscribedChannel for Entry {
         &self.name
     }
 
-    fn is_in(&self, space: &Space) -> bool {
-        std::ptr::eq(self.space.as_ptr(), space)
+    fn set(&self) -> usize {
+        self.space.as_ptr().addr()
     }
 
     fn leave(&self, connection: ConnectionId) {

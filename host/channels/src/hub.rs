@@ -200,7 +200,8 @@ impl Hub {
             let astray: Vec<_> = {
                 let membership = connection.membership.lock();
                 let channels = membership.channels.iter();
-                let astray = channels.filter(|it| !it.is_in(self.space(it.name())));
+                let astray =
+                    channels.filter(|it| it.set() != Arc::as_ptr(self.space(it.name())).addr());
                 astray.map(|it| it.name().clone()).collect()
             };
             for channel in &astray {

@@ -28,7 +28,6 @@ use self::flags::{Flag, Flags};
 use crate::attached::Attached;
 use crate::budget::{FunctionBudget, tags_cost};
 use crate::outbox::Outbox;
-use crate::space::Space;
 use crate::sync::{AtomicU64, AtomicWaker, Mutex, Ordering};
 
 pub use self::compressed::{Compressed, Sizes};
@@ -68,8 +67,8 @@ pub trait SubscribedChannel: std::fmt::Debug + Send + Sync {
     /// Its name.
     fn name(&self) -> &ChannelName;
 
-    /// Whether it is one of these.
-    fn is_in(&self, space: &Space) -> bool;
+    /// The address of the set that it is in: an identity, which is only compared.
+    fn set(&self) -> usize;
 
     /// Forgets a subscriber.
     fn leave(&self, connection: ConnectionId);

@@ -45,12 +45,6 @@ pub mod received;
 #[path = "../../../channels/src/shared.rs"]
 pub mod shared;
 mod sync;
-/// The sets of channels, which the models do not use.
-pub mod space {
-    /// A set of channels.
-    #[derive(Debug)]
-    pub struct Space;
-}
 #[path = "../../../channels/src/wakeups.rs"]
 pub mod wakeups;
 
