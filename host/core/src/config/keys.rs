@@ -529,7 +529,12 @@ impl ServerConfig {
     /// value. Also returns the names of the changed keys that wait.
     pub fn in_force(mut self, started: &Self) -> (Self, Vec<&'static str>) {
         let waits = |name: &str| effect_of("[server]", name) == Some(NextStart);
-        let waiting = self.take(started, waits);
+        let mut waiting = self.take(started, waits);
+        // The one key of its table that waits.
+        if self.api.listen != started.api.listen {
+            self.api.listen = started.api.listen;
+            waiting.push("api.listen");
+        }
         (self, waiting)
     }
 }
