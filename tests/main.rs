@@ -61,6 +61,7 @@ mod identity;
 mod import_fc;
 mod instances;
 mod invariants;
+mod js_client;
 mod key_sets;
 mod keys;
 mod layers;
