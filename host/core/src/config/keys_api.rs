@@ -1,6 +1,6 @@
 //! The keys of `[server.api]` that are not limits; see [`keys`](super::keys).
 
-use super::key_row::Key;
+use super::key_row::{self, Key};
 use crate::limits::Effect::{self, AtOnce, NextStart};
 
 const fn key(
@@ -9,13 +9,7 @@ const fn key(
     effect: Effect,
     about: &'static str,
 ) -> Key {
-    Key {
-        table: "[server.api]",
-        name,
-        default,
-        effect,
-        about,
-    }
+    key_row::key("[server.api]", name, default, effect, about)
 }
 
 /// All these keys, in the order of the file.

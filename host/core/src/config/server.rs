@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use ipnet::IpNet;
 use toml::Spanned;
 
-use super::api::{ApiConfig, ApiConfigWritten};
+use super::api_table::{ApiConfig, ApiConfigWritten};
 use super::edge::{
     CertificateConfig, CertificateWritten, HopHeader, Listener, ProxyProtocol, TlsConfig,
     TlsWritten,
