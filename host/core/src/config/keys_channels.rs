@@ -15,7 +15,7 @@ macro_rules! table {
                 $table,
                 "pattern",
                 "none",
-                "which names: segments between `:`, of which `{name}` is any one and `*` at the end any rest. The most specific pattern has the say",
+                "which names: segments between `:`, of which `{name}` is any one and `*` at the end any rest. The most specific pattern decides",
             ),
             key(
                 $table,
