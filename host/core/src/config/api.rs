@@ -74,6 +74,9 @@ mod tests {
     fn hosts_are_named_or_all() {
         let hosts = |text: &str| parse(&format!("hosts = {text}")).unwrap().api.hosts;
         assert!(hosts("[\"*\"]").has(None));
+        let texts = |text: &str| hosts(text).texts();
+        assert_eq!(texts("[\"*.example.org\", \"*\"]"), ["*", "*.example.org"]);
+        assert!(texts("[]").is_empty());
         let some = hosts("[\"push.example.org\"]");
         assert!(some.has(Some("push.example.org")));
         assert!(!some.has(Some("example.org")) && !some.has(None));

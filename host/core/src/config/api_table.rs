@@ -63,16 +63,16 @@ limits! {
     with {
         /// Which protocols it takes. All: a request of each needs a key.
         protocols: Vec<ApiProtocol> = ApiProtocol::ALL.to_vec();
-        /// The function whose channels are meant by requests that name none.
-        /// None: then it is the only one of the key.
+        /// The function that requests mean which name none. Without it, they mean
+        /// the one that their key is for, if it is only one.
         function: Option<FunctionName> = None;
     }
     by hand {
         /// A listener of its own. None: the host opens no port that its operator
         /// does not know.
         listen: Option<SocketAddr>, as String = None;
-        /// The hosts for which it answers on `listen` of `[server]`, where no
-        /// trigger takes the request. None.
+        /// The hosts for which it answers on `listen` of `[server]`, if no trigger
+        /// takes the request. None, so that no function shares its paths with it.
         hosts: ApiHosts, as Vec<Spanned<String>> = ApiHosts::default();
     }
 }
@@ -94,5 +94,12 @@ impl ApiHosts {
     pub fn has(&self, host: Option<&str>) -> bool {
         let named = |host| self.named.iter().any(|it| it.matches(host));
         self.all || host.is_some_and(named)
+    }
+
+    /// The hosts as they are written in the file.
+    pub fn texts(&self) -> Vec<String> {
+        let all = self.all.then(|| "*".to_owned());
+        let named = self.named.iter().map(ToString::to_string);
+        all.into_iter().chain(named).collect()
     }
 }
