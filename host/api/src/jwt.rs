@@ -87,7 +87,13 @@ mod tests {
         };
         let now = UnixTime(1_000);
         let made = keys.make(terms, true, now).unwrap();
-        let id = made.record.credential.to_string();
+        let id = made
+            .record
+            .credential
+            .access_key_id()
+            .unwrap()
+            .as_str()
+            .to_owned();
         let secret = hmac::Key::new(hmac::HMAC_SHA256, made.secret.bytes());
         keys.take(made.record).unwrap();
         let is_good = |algorithm: &str, end: u64| {
