@@ -27,20 +27,10 @@ const STOREYS: [&str; 6] = [
 const CIRCLE_MAX: usize = 3;
 
 /// Circles that exist all the same, each by one of its files, and the reason.
-const KNOTS: [(&str, &str); 3] = [
-    (
-        "host/channels/src/space.rs",
-        "a channel, its subscribers, its rows and its set change together, under one lock",
-    ),
-    (
-        "host/api/src/poll.rs",
-        "our own requests are one table, and each has its file",
-    ),
-    (
-        "host/core/src/config/api.rs",
-        "the table of the interface is a part of that of the server, with the same checks",
-    ),
-];
+const KNOTS: [(&str, &str); 1] = [(
+    "host/channels/src/space.rs",
+    "a channel, its subscribers, its rows and its set change together, under one lock",
+)];
 
 /// How many re-exports to follow in a path. One of another package may have the
 /// name of a module, and seem to lead to itself.

@@ -4,24 +4,19 @@
 
 use std::fs;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::path::Path;
 
 use tempfile::TempDir;
-use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
-use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 
+use crate::harness::driven::{Driven, node};
 use crate::harness::proxy::{address, is_left_out};
-use crate::harness::{Serving, openline_with, program, variant, within};
-
-/// Where Debian has packages of Node.
-const NODE_PATH: &str = "/usr/share/nodejs";
+use crate::harness::{Serving, openline_with, variant};
 
 /// Says what happens to it, also that a try has failed, and sends each line of its
 /// input. Its delays are shorter than the package's own.
 const SCRIPT: &str = "
-    const [url, folder] = process.argv.slice(1);
-    const ReconnectingWebSocket = require(`${folder}/reconnecting-websocket`);
+    const [url] = process.argv.slice(1);
+    const ReconnectingWebSocket = require('reconnecting-websocket');
     const socket = new ReconnectingWebSocket(url, [], {
         WebSocket: require('ws').WebSocket,
         minReconnectionDelay: 50,
@@ -37,49 +32,22 @@ const SCRIPT: &str = "
     lines.on('close', () => process.exit());
 ";
 
-/// A client in a process of its own; dropped, it is gone.
-struct Reconnecting {
-    _process: Child,
-    stdin: ChildStdin,
-    lines: Lines<BufReader<ChildStdout>>,
-}
+/// The client.
+struct Reconnecting(Driven);
 
 impl Reconnecting {
     fn start(url: &str) -> Self {
-        let node = program(&["node", "nodejs"]);
-        let mut process = Command::new(node.expect("`scripts/edge.sh` installs Node on Debian"))
-            .env("NODE_PATH", NODE_PATH)
-            .args(["--eval", SCRIPT, "--", url])
-            .arg(packages())
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .kill_on_drop(true)
-            .spawn()
-            .unwrap();
-        Self {
-            stdin: process.stdin.take().unwrap(),
-            lines: BufReader::new(process.stdout.take().unwrap()).lines(),
-            _process: process,
-        }
+        Self(Driven::start(node().args(["--eval", SCRIPT, "--", url])))
     }
 
     async fn say(&mut self, line: &str) {
-        let line = format!("{line}\n");
-        self.stdin.write_all(line.as_bytes()).await.unwrap();
+        self.0.say(line).await;
     }
 
     /// Reads on to a line that begins so.
     async fn until(&mut self, start: &str) -> String {
-        let reading = async {
-            loop {
-                let line = self.lines.next_line().await.unwrap();
-                let line = line.unwrap_or_else(|| panic!("it ended without `{start}`"));
-                if line.starts_with(start) {
-                    return line;
-                }
-            }
-        };
-        within(&format!("`{start}`"), reading).await
+        let begins = |line: String| line.starts_with(start).then_some(line);
+        self.0.until(&format!("`{start}`"), begins).await
     }
 
     /// It is connected, and the function answers.
@@ -87,18 +55,6 @@ impl Reconnecting {
         self.say(text).await;
         self.until(&format!("got {text}")).await;
     }
-}
-
-/// Where `scripts/npm.sh` has put the packages.
-fn packages() -> PathBuf {
-    let folder = openline_kit::programs::target().unwrap();
-    let folder = folder.join("npm/node_modules");
-    assert!(
-        folder.join("reconnecting-websocket").is_dir(),
-        "a test needs npm's reconnecting-websocket: `scripts/npm.sh` installs it; \
-         OPENLINE_SKIP_EDGE=1 leaves the test out"
-    );
-    folder
 }
 
 /// A host with the echo, always on the same address and with the same store.

@@ -3,85 +3,49 @@
 
 use std::fs;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::path::Path;
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
-use tokio::process::{Child, ChildStdin, ChildStdout, Command};
+use tokio::process::Command;
 
 use super::good;
 use crate::authentication::SECRET;
+use crate::harness::driven::{Driven, fetched, node};
 use crate::harness::proxy::{address, is_left_out};
-use crate::harness::{Serving, openline_with, program, variant, within};
+use crate::harness::{Serving, openline_with, variant};
 use crate::tidy::root;
 
-/// Where Debian has packages of Node.
-const NODE_PATH: &str = "/usr/share/nodejs";
+/// A client, which is told and tells lines of JSON.
+struct Centrifuge(Driven);
 
-/// A client in a process of its own; dropped, it is gone.
-struct Driven {
-    _process: Child,
-    stdin: ChildStdin,
-    lines: Lines<BufReader<ChildStdout>>,
-}
-
-impl Driven {
-    fn start(command: &mut Command) -> Self {
-        let command = command.stdin(Stdio::piped()).stdout(Stdio::piped());
-        let mut process = command
-            .env("no_proxy", "*")
-            .kill_on_drop(true)
-            .spawn()
-            .unwrap();
-        Self {
-            stdin: process.stdin.take().unwrap(),
-            lines: BufReader::new(process.stdout.take().unwrap()).lines(),
-            _process: process,
-        }
-    }
-
+impl Centrifuge {
     fn node(url: &str) -> Self {
-        let packages = fetched("npm/node_modules/centrifuge", "scripts/npm.sh");
-        let node = program(&["node", "nodejs"]).expect("`scripts/edge.sh` installs Node");
         let script = root().join("tests/clients/centrifuge/client.cjs");
-        let mut command = Command::new(node);
-        let packages = packages.parent().unwrap().to_owned();
-        Self::start(
-            command
-                .env("NODE_PATH", NODE_PATH)
-                .arg(script)
-                .arg(url)
-                .arg(packages),
-        )
+        Self(Driven::start(node().arg(script).arg(url)))
     }
 
     fn python(url: &str) -> Self {
         let python = fetched("python/bin/python", "scripts/python.sh");
         let script = root().join("tests/clients/centrifuge/client.py");
-        Self::start(Command::new(python).arg(script).arg(url))
+        Self(Driven::start(Command::new(python).arg(script).arg(url)))
     }
 
     async fn say(&mut self, command: Value) {
-        let line = format!("{command}\n");
-        self.stdin.write_all(line.as_bytes()).await.unwrap();
+        self.0.say(command).await;
     }
 
     /// Reads on to what it tells under this word.
     async fn until(&mut self, word: &str) -> Value {
-        let reading = async {
-            loop {
-                let line = self.lines.next_line().await.unwrap();
-                let line = line.unwrap_or_else(|| panic!("it ended without `{word}`"));
-                let told: Value = serde_json::from_str(&line).unwrap();
-                if told[0] == word {
-                    return told[1].clone();
-                }
+        let find = |line: String| {
+            let told: Value = serde_json::from_str(&line).unwrap();
+            if told[0] != word {
                 assert_ne!(told[0], "disconnected", "{line}");
+                return None;
             }
+            Some(told[1].clone())
         };
-        within(&format!("`{word}`"), reading).await
+        self.0.until(&format!("`{word}`"), find).await
     }
 
     /// What it answers to a command.
@@ -99,17 +63,6 @@ impl Driven {
         self.say(json!(["subscribe", channel])).await;
         self.until("subscribed").await
     }
-}
-
-/// Where a script has put something.
-fn fetched(path: &str, script: &str) -> PathBuf {
-    let found = openline_kit::programs::target().unwrap().join(path);
-    assert!(
-        found.exists(),
-        "a test needs {}: `{script}` installs it; OPENLINE_SKIP_EDGE=1 leaves the test out",
-        found.display()
-    );
-    found
 }
 
 /// A host without a function of its own, whose peers have tokens. It keeps one
@@ -159,7 +112,7 @@ presence = true
 }
 
 /// What every client can do on one connection.
-async fn uses_channels(client: &mut Driven, user: &str) {
+async fn uses_channels(client: &mut Centrifuge, user: &str) {
     client.ask(json!(["token", good(user, 600)])).await;
     client.say(json!(["connect"])).await;
     client.until("connected").await;
@@ -183,13 +136,13 @@ async fn uses_channels(client: &mut Driven, user: &str) {
 
 /// A client that stays through restarts, a kill and a deploy: nothing of the kept
 /// channel is lost or doubled, and a loss of the other is said.
-async fn recovers(client: &mut Driven, url: &str, folder: &Path, address: SocketAddr) {
+async fn recovers(client: &mut Centrifuge, url: &str, folder: &Path, address: SocketAddr) {
     let (serving, _) = host(folder, address).await;
     uses_channels(client, "ann").await;
     client.subscribe("forgotten").await;
     let mut serving = serving;
     for (round, signal) in [(2, "TERM"), (3, "KILL")] {
-        let mut writer = Driven::node(url);
+        let mut writer = Centrifuge::node(url);
         writer.ask(json!(["token", good("bob", 600)])).await;
         writer.say(json!(["connect"])).await;
         writer.until("connected").await;
@@ -215,7 +168,7 @@ async fn recovers(client: &mut Driven, url: &str, folder: &Path, address: Socket
 }
 
 /// Stays connected while a version is deployed: its line stays.
-async fn stays_through_a_deploy(client: &mut Driven, folder: &Path, address: SocketAddr) {
+async fn stays_through_a_deploy(client: &mut Centrifuge, folder: &Path, address: SocketAddr) {
     let (serving, admin) = host(folder, address).await;
     client.ask(json!(["token", good("ann", 600)])).await;
     client.say(json!(["connect"])).await;
@@ -241,7 +194,7 @@ async fn the_client_for_node_recovers_what_it_missed() {
     }
     let (folder, address) = (TempDir::new().unwrap(), address());
     let url = format!("ws://{address}/connection/websocket");
-    let mut client = Driven::node(&url);
+    let mut client = Centrifuge::node(&url);
     recovers(&mut client, &url, folder.path(), address).await;
 }
 
@@ -251,7 +204,7 @@ async fn the_client_for_node_stays_through_a_deploy() {
         return;
     }
     let (folder, address) = (TempDir::new().unwrap(), address());
-    let mut client = Driven::node(&format!("ws://{address}/connection/websocket"));
+    let mut client = Centrifuge::node(&format!("ws://{address}/connection/websocket"));
     stays_through_a_deploy(&mut client, folder.path(), address).await;
 }
 
@@ -262,7 +215,7 @@ async fn the_client_for_node_renews_its_token() {
     }
     let (folder, address) = (TempDir::new().unwrap(), address());
     let (serving, _) = host(folder.path(), address).await;
-    let mut client = Driven::node(&format!("ws://{address}/connection/websocket"));
+    let mut client = Centrifuge::node(&format!("ws://{address}/connection/websocket"));
     client.ask(json!(["token", good("ann", 4)])).await;
     client.say(json!(["connect"])).await;
     client.until("connected").await;
@@ -285,6 +238,6 @@ async fn the_client_for_python_recovers_what_it_missed() {
     }
     let (folder, address) = (TempDir::new().unwrap(), address());
     let url = format!("ws://{address}/connection/websocket");
-    let mut client = Driven::python(&url);
+    let mut client = Centrifuge::python(&url);
     recovers(&mut client, &url, folder.path(), address).await;
 }

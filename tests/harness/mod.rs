@@ -1,11 +1,13 @@
 //! Tools for tests: the kit, and those that only this binary needs: a browser,
-//! a debugger, proxies, an ACME authority, and peers that speak TLS and HTTP/2.
+//! a debugger, proxies, an ACME authority, programs of others, and peers that speak
+//! TLS and HTTP/2.
 //! Every wait is bounded by [`PATIENCE`].
 
 pub mod acme;
 mod browser;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 pub mod debugger;
+pub mod driven;
 pub mod http2;
 pub mod proxy;
 pub mod tls;

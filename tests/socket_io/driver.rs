@@ -1,34 +1,17 @@
 //! Socket.IO's own client in Node, driven by commands: see
-//! `tests/clients/socket-io/client.cjs`. `scripts/socket-io.sh` brings it.
+//! `tests/clients/socket-io/client.cjs`.
 
 use std::collections::{HashMap, VecDeque};
-use std::path::PathBuf;
-use std::process::Stdio;
 
 use serde_json::{Value, json};
-use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
-use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 
+use crate::harness::driven::{Driven, node};
 use crate::harness::proxy::is_left_out;
-use crate::harness::{program, within};
 use crate::tidy::root;
-
-/// Where the client's packages are.
-pub fn packages() -> PathBuf {
-    let packages = root().join("target/socket-io/node_modules");
-    assert!(
-        packages.is_dir(),
-        "a test needs Socket.IO's client: `scripts/socket-io.sh` fetches it; \
-         OPENLINE_SKIP_EDGE=1 leaves the test out"
-    );
-    packages
-}
 
 /// A process of Node with any number of clients, each with a name.
 pub struct Clients {
-    _process: Child,
-    stdin: ChildStdin,
-    stdout: Lines<BufReader<ChildStdout>>,
+    driven: Driven,
     /// What was observed and not asked for yet, by the name of the client.
     observed: HashMap<String, VecDeque<Value>>,
     /// The path of Socket.IO on the host.
@@ -41,31 +24,16 @@ impl Clients {
         if is_left_out() {
             return None;
         }
-        let node = program(&["node", "nodejs"]).expect("`scripts/socket-io.sh` installs Node");
-        let mut process = Command::new(node)
-            .arg(root().join("tests/clients/socket-io/client.cjs"))
-            .arg(origin)
-            .env("NODE_PATH", packages())
-            .env("no_proxy", "*")
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .kill_on_drop(true)
-            .spawn()
-            .unwrap();
-        let stdin = process.stdin.take().unwrap();
-        let stdout = BufReader::new(process.stdout.take().unwrap()).lines();
+        let script = root().join("tests/clients/socket-io/client.cjs");
         Some(Self {
-            _process: process,
-            stdin,
-            stdout,
+            driven: Driven::start(node().arg(script).arg(origin)),
             observed: HashMap::new(),
             path,
         })
     }
 
     async fn command(&mut self, command: Value) {
-        let line = format!("{command}\n");
-        self.stdin.write_all(line.as_bytes()).await.unwrap();
+        self.driven.say(command).await;
     }
 
     /// Opens a namespace with a connection of its own.
@@ -137,8 +105,7 @@ impl Clients {
                 return observation;
             }
             let what = format!("an observation of {name}");
-            let line = within(&what, self.stdout.next_line()).await.unwrap();
-            let line = line.expect("the client goes on");
+            let line = self.driven.until(&what, Some).await;
             let observation: Value = serde_json::from_str(&line).unwrap();
             let name = observation["socket"].as_str().unwrap().to_owned();
             self.observed

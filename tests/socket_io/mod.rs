@@ -12,6 +12,7 @@ use openline_core::name::FunctionName;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use crate::harness::driven::fetched;
 use crate::harness::{
     Browser, Host, HostBuilder, Serving, deploy_options, eventually, variant, within,
 };
@@ -296,7 +297,8 @@ async fn the_client_works_in_a_browser() {
     browser
         .goto(&format!("http://{}/.openline/", host.address))
         .await;
-    let client = driver::packages().join("socket.io-client/dist/socket.io.min.js");
+    let client = fetched("npm/node_modules/socket.io-client", "scripts/npm.sh");
+    let client = client.join("dist/socket.io.min.js");
     let client = fs::read_to_string(client).unwrap();
     browser.script(&client, json!([])).await;
     let body = "

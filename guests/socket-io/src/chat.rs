@@ -172,8 +172,8 @@ fn tell(socket: &Socket<'_>, room: &str, event: &str, text: Option<&str>) -> u64
     if let Some(text) = text {
         what["text"] = text.into();
     }
-    // It only fails if the message is larger than `message_bytes`, and then
-    // nobody has heard it.
+    // It only fails if the message is larger than `message_bytes`, and then no
+    // peer has received it.
     let sent = socket.broadcast(To::Room(room), json!([event, what]));
     sent.unwrap_or_default()
 }

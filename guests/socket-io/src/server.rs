@@ -135,8 +135,8 @@ fn save(connection: &Connection, session: &Session) {
     let _ = connection.set_attachment(session.to_bytes());
 }
 
-/// An id that nobody can guess: two keyed hashes, of which no peer sees the
-/// keys.
+/// An id that nobody can guess: two hashes whose random keys never leave this
+/// instance.
 fn random_id() -> String {
     let half = || RandomState::new().hash_one(());
     format!("{:016x}{:016x}", half(), half())

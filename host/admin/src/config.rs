@@ -6,8 +6,8 @@ use std::path::Path;
 use http::StatusCode;
 use openline_control::{Deployer, TriggerView, schema};
 use openline_core::config::{
-    AcmeChallenge, AcmeConfig, CertificateConfig, ClientCertificates, FunctionConfig, HopHeader,
-    Listener, MinVersion, PageAccess, ProxyProtocol,
+    AcmeChallenge, AcmeConfig, ApiConfig, ApiProtocol, CertificateConfig, ClientCertificates,
+    FunctionConfig, HopHeader, Listener, MinVersion, PageAccess, ProxyProtocol,
 };
 use openline_core::deployment::Migration;
 use openline_core::limits::{
@@ -119,11 +119,14 @@ struct CertificateView {
 struct ApiView {
     /// Address of its own listener.
     listen: Option<String>,
-    /// The hosts on the main listener, for people.
-    hosts: String,
-    /// The protocols, for people.
-    protocols: String,
-    function: Option<String>,
+    /// The hosts for which `listen` of the server answers publishers; `*` is all.
+    hosts: Vec<String>,
+    /// The protocols that it takes.
+    #[schema(value_type = Vec<schema::ApiProtocol>)]
+    protocols: Vec<ApiProtocol>,
+    /// The function whose channels a request means that names none.
+    #[schema(value_type = Option<schema::FunctionName>)]
+    function: Option<FunctionName>,
     limits: Vec<LimitView>,
 }
 
@@ -228,13 +231,7 @@ pub(crate) async fn config(call: Call) -> Answer {
                 client_authorities: shown(server.tls.client_authorities.as_deref()),
                 acme: server.tls.acme.as_ref().map(acme),
             },
-            api: ApiView {
-                listen: server.api.listen.map(|listen| listen.to_string()),
-                hosts: format!("{:?}", server.api.hosts),
-                protocols: format!("{:?}", server.api.protocols).to_lowercase(),
-                function: server.api.function.as_ref().map(ToString::to_string),
-                limits: limits(server.api.values()),
-            },
+            api: api(&server.api),
             certificates: server.certificate.iter().map(certificate).collect(),
             private_networks: server
                 .private_networks
@@ -270,6 +267,16 @@ fn acme(of: &AcmeConfig) -> AcmeView {
         ca_file: shown(of.ca_file.as_deref()),
         external_account: external.map(|account| account.id.clone()),
         external_account_key_file: external.and_then(|it| shown(Some(&it.key_file))),
+    }
+}
+
+fn api(of: &ApiConfig) -> ApiView {
+    ApiView {
+        listen: of.listen.map(|listen| listen.to_string()),
+        hosts: of.hosts.texts(),
+        protocols: of.protocols.clone(),
+        function: of.function.clone(),
+        limits: limits(of.values()),
     }
 }
 

@@ -1,5 +1,5 @@
-//! Who asks, and what the key allows: the one place where callers are told apart
-//! and where a request's function is found.
+//! Which key a request shows, what that key allows, and whose channels the request
+//! means. All protocols ask here, and nowhere else.
 //!
 //! Keys come as `Authorization: Bearer KEY` or `apikey KEY`, as `X-API-Key: KEY`,
 //! as a signature of AWS's version 4, as a token that is signed with a pair's

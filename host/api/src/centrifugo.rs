@@ -1,6 +1,6 @@
 //! Centrifugo's server API: `POST /api/METHOD`.
 //!
-//! `skip_history` is passed by: the terms of a channel say what it keeps.
+//! `skip_history` is ignored: the terms of a channel say what it keeps.
 
 use std::sync::Arc;
 
@@ -26,8 +26,8 @@ use openline_dialects::{Answer, HistoryLimit, PositionView, PresenceStats, Refus
 use crate::access::{Denied, Place};
 use crate::body::BodyError;
 use crate::connections::{Found, close, of_user, with_members};
-use crate::ours::{PAGE_BYTES, count, list, looked, with_all};
 use crate::publish::{Fault, json, of_data, publish, tags};
+use crate::reading::{PAGE_BYTES, count, list, looked, with_all};
 use crate::{Call, Reply};
 
 /// Publications of one answer, and members.

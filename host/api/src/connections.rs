@@ -22,7 +22,8 @@ use openline_dialects::{Answer, DataView, MemberView};
 use openline_engine::commons::Commons;
 
 use crate::access::{Denied, parameter};
-use crate::ours::{Failed, looked};
+use crate::failed::Failed;
+use crate::reading::looked;
 use crate::{Api, Call, Reply};
 
 /// A connection with its function.

@@ -2,7 +2,7 @@
 //!
 //! An item's `id` is the key that makes a repetition harmless. Items of channels
 //! where it has no use (`http-response`, hints) publish nothing and are accepted.
-//! `prev-id` is passed by: the order is that of the requests.
+//! `prev-id` is ignored: the order is that of the requests.
 
 use http::Method;
 use openline_broker::publication::Data;

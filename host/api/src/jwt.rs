@@ -46,6 +46,9 @@ pub(crate) fn verify(keys: &Keys, token: &str, now: UnixTime) -> Option<Arc<Key>
 
 #[cfg(test)]
 mod tests {
+    use openline_core::key::{KeyTerms, Scope, Scopes};
+    use openline_core::name::KeyName;
+
     use super::*;
 
     #[test]
@@ -69,5 +72,42 @@ mod tests {
         ] {
             assert!(verify(&keys, wrong, UnixTime(1)).is_none(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn a_token_is_good_until_its_end_which_is_within_a_day() {
+        let keys = Keys::default();
+        keys.derive_from([7; 32]);
+        let terms = KeyTerms {
+            name: KeyName::new("grip").unwrap(),
+            scopes: Scopes::new([Scope::Publish]).unwrap(),
+            channels: KeyTerms::all_channels(),
+            functions: None,
+            expires: None,
+        };
+        let now = UnixTime(1_000);
+        let made = keys.make(terms, true, now).unwrap();
+        let id = made
+            .record
+            .credential
+            .access_key_id()
+            .unwrap()
+            .as_str()
+            .to_owned();
+        let secret = hmac::Key::new(hmac::HMAC_SHA256, made.secret.bytes());
+        keys.take(made.record).unwrap();
+        let is_good = |algorithm: &str, end: u64| {
+            let part = |json: String| URL_SAFE_NO_PAD.encode(json);
+            let head = part(format!("{{\"alg\":\"{algorithm}\"}}"));
+            let claims = part(format!("{{\"iss\":\"{id}\",\"exp\":{end}}}"));
+            let signed = format!("{head}.{claims}");
+            let signature = hmac::sign(&secret, signed.as_bytes());
+            let token = format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature));
+            verify(&keys, &token, now).is_some()
+        };
+        assert!(is_good("HS256", now.0 + 1) && !is_good("HS256", now.0));
+        let last = now.0 + LIFE_S_MAX;
+        assert!(is_good("HS256", last) && !is_good("HS256", last + 1));
+        assert!(!is_good("none", last) && !is_good("HS512", last));
     }
 }

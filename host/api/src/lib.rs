@@ -16,12 +16,14 @@ mod aws;
 mod body;
 mod centrifugo;
 mod connections;
+mod failed;
 mod grip;
 mod jwt;
 mod ours;
 mod poll;
 mod publish;
 mod pushflo;
+mod reading;
 mod stream;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -74,9 +76,9 @@ pub struct Api {
     bodies: Arc<AtomicUsize>,
     /// Streams and polls that are open.
     streams: Arc<AtomicUsize>,
-    /// What waits to be written to streams.
-    /// Of all streams, while there are any: a function without others on its host
-    /// shares with nobody before.
+    /// Bounds what waits to be written to all streams. It is only there while
+    /// there are streams: a function that is alone on its host shares its room
+    /// with nobody otherwise.
     budget: Mutex<Weak<FunctionBudget>>,
     managed: Mutex<pushflo::Managed>,
 }

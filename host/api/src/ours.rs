@@ -8,92 +8,24 @@ use openline_admission::keys::Key;
 use openline_broker::channel::Publish;
 use openline_broker::log::{PageLimit, PageQuery};
 use openline_broker::outcome::{Scope as Reach, Suppressed};
-use openline_broker::publication::{Data, Publication as Kept};
+use openline_broker::publication::Data;
 use openline_broker::versions::Version;
 use openline_channels::entry::Except;
-use openline_channels::forms;
-use openline_channels::reading::ChannelView;
 use openline_channels::space::Publishing;
 use openline_core::key::Scope;
 use openline_core::message::Compress;
 use openline_core::name::{ChannelName, ConnectionId};
+use openline_dialects::PresenceStats;
 use openline_dialects::rest::{
     self, ApiError, Body, ChannelSummary, HistoryPage, ListQuery, Publication, Publications,
-    Published, Route, Stored,
+    Published, Route,
 };
-use openline_dialects::{Answer, PresenceStats, Tags};
 
 use crate::access::{Denied, Place};
-use crate::body::BodyError;
+use crate::failed::Failed;
 use crate::publish::{Done, Fault, position, publish, tags};
+use crate::reading::{PAGE_BYTES, count, list, looked, with_all};
 use crate::{Call, Reply, connections, poll, stream};
-
-/// Bytes of publications on one page.
-pub(crate) const PAGE_BYTES: usize = 4 << 20;
-
-/// Why a request fails.
-#[derive(Debug)]
-pub(crate) enum Failed {
-    Fault(Fault),
-    Error(ApiError),
-    Body(BodyError),
-    /// The path takes other methods.
-    Method(&'static str),
-}
-
-impl From<Fault> for Failed {
-    fn from(fault: Fault) -> Self {
-        Self::Fault(fault)
-    }
-}
-
-impl From<Denied> for Failed {
-    fn from(denied: Denied) -> Self {
-        Self::Fault(Fault::Denied(denied))
-    }
-}
-
-impl From<ApiError> for Failed {
-    fn from(error: ApiError) -> Self {
-        Self::Error(error)
-    }
-}
-
-impl From<BodyError> for Failed {
-    fn from(error: BodyError) -> Self {
-        Self::Body(error)
-    }
-}
-
-impl Failed {
-    pub(crate) fn reply(self) -> Reply {
-        match self {
-            Self::Fault(fault) => match fault.wait_s() {
-                Some(wait_s) => Reply::Later(fault.ours().answer(), wait_s),
-                None => fault.ours().answer().into(),
-            },
-            Self::Error(error) => error.answer().into(),
-            Self::Body(error) => match error {
-                BodyError::Large => ApiError::TooLarge.answer().into(),
-                BodyError::Full => Reply::Later(ApiError::Full.answer(), 1),
-                BodyError::Broken => ApiError::Malformed("it has broken off".to_owned())
-                    .answer()
-                    .into(),
-                BodyError::Late => Answer {
-                    status: 408,
-                    ..ApiError::Malformed("it does not arrive in time".to_owned()).answer()
-                }
-                .into(),
-            },
-            Self::Method(allowed) => Answer {
-                status: 405,
-                header: Some(("allow", allowed)),
-                ..ApiError::NotFound("method here").answer()
-            }
-            .into(),
-        }
-    }
-}
 
 /// Answers a request.
 pub(crate) async fn answer(mut call: Call<'_>) -> Reply {
@@ -270,37 +202,6 @@ async fn channels(call: &Call<'_>, place: Place, key: Arc<Key>) -> Result<Reply,
     Ok(rest::channels(rows, next).into())
 }
 
-/// Channels in the order of their names that a key may read. Looks at all names.
-pub(crate) fn list(
-    place: &Place,
-    key: &Key,
-    after: Option<&ChannelName>,
-    limit: usize,
-    prefix: &str,
-) -> Vec<ChannelView> {
-    let mut found = Vec::new();
-    for (space, _) in place.spaces() {
-        let is_wanted = |name: &ChannelName| {
-            name.as_str().starts_with(prefix)
-                && place
-                    .space(key, Scope::Read, name)
-                    .is_ok_and(|of| Arc::ptr_eq(&of, &space))
-        };
-        found.extend(space.channels(after, limit, is_wanted));
-    }
-    found.sort_by(|one, other| one.name.cmp(&other.name));
-    found.truncate(limit);
-    found
-}
-
-/// Runs what looks at much on a thread that may wait.
-pub(crate) async fn looked<T: Send + 'static>(
-    look: impl FnOnce() -> T + Send + 'static,
-) -> Result<T, Failed> {
-    let looked = tokio::task::spawn_blocking(look).await;
-    looked.map_err(|_| ApiError::Internal.into())
-}
-
 fn history(call: &Call<'_>, place: &Place, key: &Key, channel: &str) -> Result<Reply, Failed> {
     let (name, space) = place.channel(key, Scope::Read, channel)?;
     let asked = HistoryPage::of_query(call.query())?;
@@ -328,75 +229,6 @@ fn history(call: &Call<'_>, place: &Place, key: &Key, channel: &str) -> Result<R
     }))
 }
 
-/// Shows publications in the words of the dialects.
-pub(crate) fn with_all<T>(publications: &[Kept], show: impl FnOnce(&[Stored<'_>]) -> T) -> T {
-    let owned: Vec<_> = publications.iter().map(Owned::of).collect();
-    let stored = publications.iter().zip(&owned);
-    let stored: Vec<_> = stored
-        .map(|(publication, owned)| owned.stored(publication))
-        .collect();
-    show(&stored)
-}
-
-/// What a view of a publication borrows beside the publication.
-#[derive(Debug)]
-pub(crate) struct Owned {
-    position: Option<String>,
-    id: String,
-    sender: Option<String>,
-    tags: OwnedTags,
-}
-
-/// Tags as the dialects see them.
-#[derive(Debug)]
-struct OwnedTags(Vec<(ByteString, ByteString)>);
-
-impl Tags for OwnedTags {
-    fn each(&self, show: &mut dyn FnMut(&str, &str)) {
-        for (name, value) in &self.0 {
-            show(name, value);
-        }
-    }
-}
-
-impl Owned {
-    pub(crate) fn of(publication: &Kept) -> Self {
-        let id = forms::with_view(publication, |view| view.id.to_owned());
-        Self {
-            position: publication.position.map(|it| it.to_string()),
-            id,
-            sender: publication
-                .sender
-                .as_ref()
-                .map(|it| it.connection.to_string()),
-            tags: OwnedTags(publication.tags.as_slice().to_vec()),
-        }
-    }
-
-    fn stored<'a>(&'a self, publication: &'a Kept) -> Stored<'a> {
-        let sender = publication.sender.as_ref().zip(self.sender.as_deref());
-        let view = openline_dialects::PublicationView {
-            channel: publication.channel.as_str(),
-            offset: publication.position.map_or(0, |it| it.offset),
-            id: &self.id,
-            event: publication.event.as_deref(),
-            data: forms::data_view(&publication.data),
-            tags: (!self.tags.0.is_empty()).then_some(&self.tags as &dyn Tags),
-            sender: sender.map(|(sender, connection)| openline_dialects::MemberView {
-                connection,
-                user: sender.user.as_deref().unwrap_or_default(),
-                connection_info: None,
-                channel_info: None,
-            }),
-            time_ms: publication.time.0,
-        };
-        Stored {
-            view,
-            position: self.position.as_deref(),
-        }
-    }
-}
-
 fn presence(call: &Call<'_>, place: &Place, key: &Key, channel: &str) -> Result<Reply, Failed> {
     let (name, space) = place.channel(key, Scope::Read, channel)?;
     let query = ListQuery::of_query(call.query())?;
@@ -420,9 +252,4 @@ fn presence(call: &Call<'_>, place: &Place, key: &Key, channel: &str) -> Result<
     Ok(connections::with_members(&members, |views| {
         rest::presence(stats, views.iter().copied(), next.as_deref()).into()
     }))
-}
-
-/// A number of a count.
-pub(crate) fn count(number: usize) -> u32 {
-    u32::try_from(number).unwrap_or(u32::MAX)
 }

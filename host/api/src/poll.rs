@@ -1,7 +1,7 @@
 //! Long polling: one page of what came after a position, or a wait for it.
 //!
-//! A poll without a position answers where the channel is, at once; the next one
-//! waits. While it waits it is subscribed, and it reads the history again
+//! A poll without a position answers the position of the channel, at once; the next
+//! one waits. While it waits it is subscribed, and it reads the history again
 //! afterwards, so nothing is lost between two polls as long as it is kept.
 
 use std::future::poll_fn;
@@ -21,8 +21,9 @@ use openline_core::name::ChannelName;
 use openline_dialects::rest::{self, ApiError, PollQuery};
 
 use crate::access::Place;
-use crate::ours::{Failed, PAGE_BYTES, with_all};
+use crate::failed::Failed;
 use crate::publish::position;
+use crate::reading::{PAGE_BYTES, with_all};
 use crate::stream::{Owner, ended, refused};
 use crate::{Call, Reply};
 

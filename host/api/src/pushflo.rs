@@ -26,8 +26,8 @@ use openline_dialects::{Answer, Refusal};
 
 use crate::access::{Denied, Place};
 use crate::body::BodyError;
-use crate::ours::{list, looked, with_all};
 use crate::publish::{Fault, json, of_data, publish};
+use crate::reading::{list, looked, with_all};
 use crate::{Call, Reply};
 
 /// Channels with facts for people, of all functions. With a description and

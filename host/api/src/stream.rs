@@ -2,11 +2,11 @@
 //!
 //! A stream is a connection of the channel's space, in no hub and without a
 //! function: the body of the answer owns it as a task owns a socket, and takes
-//! from its outbox. So it recovers as connections do, and a slow reader hurts
-//! itself alone.
+//! from its outbox. So it recovers as connections do, and a slow reader delays no
+//! other.
 //!
-//! Bounded by `streams` in `[server.api]`, and each by an outbox of
-//! [`OUTBOX_BYTES`], past which it ends: its reader comes back and recovers.
+//! Bounded by `streams` in `[server.api]`, and each by an outbox of twice
+//! [`EVENT_BYTES_MAX`], past which it ends: its reader comes back and recovers.
 //! Every [`PING`] a comment keeps proxies from closing it.
 
 use std::convert::Infallible;
@@ -41,7 +41,7 @@ use parking_lot::Mutex;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::access::Place;
-use crate::ours::Failed;
+use crate::failed::Failed;
 use crate::publish::position;
 use crate::{Call, Reply, StreamPlace};
 
@@ -52,8 +52,9 @@ const PING: Duration = Duration::from_secs(25);
 /// How long a browser waits before it connects again, in milliseconds.
 const RETRY_MS: u32 = 3_000;
 
-/// What may wait to be written to one stream, and the largest recovery.
-pub(crate) const OUTBOX_BYTES: usize = 16 << 20;
+/// The largest event, which is larger than its data by names and escapes, and
+/// half of what may wait to be written to one stream.
+const EVENT_BYTES_MAX: usize = 16 << 20;
 
 /// How often a stream looks whether its key still gives it the channel.
 const LOOK: Duration = Duration::from_secs(1);
@@ -149,9 +150,8 @@ impl Owner {
             ..Facts::default()
         };
         let limits = FunctionLimits {
-            // An event is larger than its data, by names and escapes.
-            message_bytes: OUTBOX_BYTES,
-            outbox_bytes: OUTBOX_BYTES * 2,
+            message_bytes: EVENT_BYTES_MAX,
+            outbox_bytes: EVENT_BYTES_MAX * 2,
             outbox_overflow: OutboxOverflow::Close,
             ..(*place.limits).clone()
         };

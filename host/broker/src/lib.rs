@@ -5,7 +5,7 @@
 //! clock and no random numbers; moments and epochs are arguments. The caller
 //! keeps a [`channel::Channel`] under the lock of the channel's subscribers, so
 //! that a publish appends and delivers, and a subscription reads and joins, each
-//! as one step. The host does not use it yet.
+//! as one step. `openline-channels` has the locks, the clock and the store.
 //!
 //! The words are chosen so that they stay true when a channel is spread over
 //! nodes: a [`position::Position`] is opaque, an [`outcome::Outcome`] says how

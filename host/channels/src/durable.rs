@@ -34,14 +34,15 @@ use crate::forms;
 use crate::space::Space;
 use crate::wakeups::Wakeups;
 
-/// What a publish takes in the line beside its data, about, before its rows are
+/// About what a publish takes in the line beside its data, before its rows are
 /// known.
 const ROWS_BYTES: usize = 1_024;
+/// What a publisher is told that is full.
 const STORED_BYTES: &str = "the data directory (stored_bytes)";
-/// How long a data directory that was full is not asked again.
+/// How long publishes are refused without asking a data directory that was full.
 const FULL_TIME: Duration = Duration::from_millis(100);
-/// Publishers that wait at most, for one channel: those of all that may be staged,
-/// and as many whose answers are held back.
+/// The most publishers that wait for one channel: those of all publications that
+/// may be staged, and as many whose answers are held back.
 const WAITING_MAX: usize = 2 * STAGED_MAX;
 /// Channels that are read from the store at once.
 const RESTORED_AT_ONCE: usize = 256;

@@ -1,9 +1,10 @@
-//! The common parts of connections: their outboxes, the channels that they are
-//! subscribed to, and the hub that finds them.
+//! The common parts of connections: their outboxes, the hub that finds them, and
+//! the channels that they are subscribed to, with what these remember.
 //!
-//! Nothing here does I/O or waits. A connection's socket belongs to the
-//! gateway, its function to the engine; both hold the same
-//! [`connection::Connection`] and meet in its outbox.
+//! Nothing here does I/O. Two tasks of the host run here, [`sweeps`] and
+//! [`durable`]; only who restores channels or publishes on a durable one waits,
+//! for the store. A connection's socket belongs to the gateway, its function to the
+//! engine; both hold the same [`connection::Connection`] and meet in its outbox.
 
 mod attached;
 pub mod budget;

@@ -40,8 +40,8 @@ use crate::wakeups::Wakeups;
 /// Channels that one sweep looks at, so that it does not keep its thread.
 const SWEPT_MAX: usize = 4_096;
 
-/// When a channel is looked at again of which something is due that could not be
-/// done, because of the store.
+/// How long a sweep leaves a channel alone that had something due which the store
+/// did not take.
 const AGAIN: Duration = Duration::from_millis(500);
 
 /// A set of channels.

@@ -231,3 +231,60 @@ fn a_backlog_that_is_dropped_is_not_recovered() {
         assert_eq!(whole, taken == 2);
     }
 }
+
+/// What channels remember fits into `channel_bytes`, or the publish is refused and
+/// leaves nothing behind.
+#[test]
+fn a_publish_at_channel_bytes_and_one_byte_past_them() {
+    let published = |channel_bytes| {
+        let host = HostBudget::new(0, 0).with_channels(channel_bytes);
+        let own = space(&host, terms("a", &[table("*", history(9), None)], &[]));
+        publish(&own, "a", text(""));
+        let before = own.bytes();
+        let answer = own.publish(&name("a"), text("hello"), &mut Wakeups::default());
+        let view = own.view(&name("a")).unwrap();
+        (answer.now(), view.kept, own.bytes(), before)
+    };
+    let (_, _, takes, _) = published(1 << 20);
+    let (answer, kept, bytes, _) = published(takes);
+    assert!(answer.is_ok(), "{answer:?}");
+    assert_eq!((kept, bytes), (2, takes));
+    let (answer, kept, bytes, before) = published(takes - 1);
+    assert!(
+        matches!(answer, Err(PublishError::Full { .. })),
+        "{answer:?}"
+    );
+    assert_eq!((kept, bytes), (1, before));
+}
+
+/// A sweep does so much, and then others have their turn.
+#[test]
+fn one_sweep_looks_at_its_number_of_channels_and_not_at_one_more() {
+    let host = HostBudget::new(0, 0).with_channels(1 << 30);
+    let ends_soon = ChannelTerms {
+        history: Some(HistoryTerms {
+            count: 1,
+            bytes: 1 << 20,
+            time: Some(Duration::from_millis(1)),
+        }),
+        ..history(1)
+    };
+    for (channels, is_more) in [(SWEPT_MAX - 1, false), (SWEPT_MAX + 1, true)] {
+        let own = space(
+            &host,
+            terms("a", &[table("*", ends_soon.clone(), None)], &[]),
+        );
+        for number in 0..channels {
+            publish(&own, &format!("a{number}"), text("1"));
+        }
+        let due = now().plus(Duration::from_millis(2));
+        while now() < due {
+            std::hint::spin_loop();
+        }
+        assert_eq!(Space::sweep(&own), is_more, "{channels}");
+        let kept = own.channels(None, channels, |_| true);
+        let kept = kept.iter().filter(|view| view.kept > 0).count();
+        assert_eq!(kept, channels.saturating_sub(SWEPT_MAX));
+        assert!(!Space::sweep(&own));
+    }
+}

@@ -105,6 +105,8 @@ words! {
     MinVersion = ["1.2", "1.3"];
     /// A listener of the host.
     Listener = ["listen", "admin", "probes", "api"];
+    /// A protocol of publishers.
+    ApiProtocol = ["openline", "pushflo", "grip", "aws", "centrifugo"];
     /// Whether clients show a certificate.
     ClientCertificates = ["off", "optional", "required"];
     /// How an ACME authority checks that the host serves a name.
@@ -206,6 +208,7 @@ mod tests {
         hold::<config::ProxyProtocol>(ProxyProtocol::WORDS);
         hold::<config::MinVersion>(MinVersion::WORDS);
         hold::<config::Listener>(Listener::WORDS);
+        hold::<config::ApiProtocol>(ApiProtocol::WORDS);
         hold::<config::ClientCertificates>(ClientCertificates::WORDS);
         hold::<config::AcmeChallenge>(AcmeChallenge::WORDS);
         hold::<limits::OutboxOverflow>(OutboxOverflow::WORDS);

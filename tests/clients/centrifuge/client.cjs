@@ -1,7 +1,7 @@
 // Centrifugo's own client in Node, driven by lines of JSON: `[command, …]`. It
 // says what happens as lines of JSON, too.
-const [url, packages] = process.argv.slice(2);
-const { Centrifuge } = require(`${packages}/centrifuge`);
+const [url] = process.argv.slice(2);
+const { Centrifuge } = require('centrifuge');
 const tell = (what, value = null) => console.log(JSON.stringify([what, value]));
 
 let token = '';

@@ -2,9 +2,10 @@
 //! running host has made.
 //!
 //! Callers from outside show a key by its text, or by signatures of AWS's
-//! version 4; they are told that it is valid or not, and the log why. Names and
-//! credentials are distinct among all keys. What is here is in force; `control`
-//! reads secrets and writes to the data directory.
+//! version 4. They learn only whether it is valid; the log says why it is not. No
+//! two keys have the same name, the same text or the same access key id. The keys
+//! here are those in force; `control` reads their secrets, and writes those that
+//! were made to the data directory.
 //!
 //! Bounded by [`KEYS_CONFIGURED_MAX`](openline_core::key::KEYS_CONFIGURED_MAX),
 //! by [`KEYS_MADE_MAX`], and by [`REVOKED_MAX`] names of keys that are gone.
@@ -345,7 +346,7 @@ impl Table {
         self.by_credential.insert(credential, Arc::clone(key));
     }
 
-    /// Has nobody find a key any more by its credential.
+    /// Takes a key out of the index, so that nobody finds it by its credential.
     fn retire(&mut self, key: &Key) {
         let credential = key.credential();
         if self.by_credential.remove(credential).is_none() {

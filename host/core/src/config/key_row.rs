@@ -16,3 +16,21 @@ pub struct Key {
     /// Its purpose.
     pub about: &'static str,
 }
+
+/// A row. The tables of keys have functions of the same name for what their rows
+/// have in common.
+pub(super) const fn key(
+    table: &'static str,
+    name: &'static str,
+    default: &'static str,
+    effect: Effect,
+    about: &'static str,
+) -> Key {
+    Key {
+        table,
+        name,
+        default,
+        effect,
+        about,
+    }
+}

@@ -4,30 +4,13 @@
 //! the keys that a file may have.
 
 pub use super::key_row::Key;
+use super::key_row::key;
 use super::keys_access::ACCESS;
 use super::keys_api::API;
 use super::keys_authentication::AUTHENTICATION;
 use super::keys_channels::CHANNELS;
 use super::{ServerConfig, TABLES};
-use crate::limits::Effect;
-
-const fn key(
-    table: &'static str,
-    name: &'static str,
-    default: &'static str,
-    effect: Effect,
-    about: &'static str,
-) -> Key {
-    Key {
-        table,
-        name,
-        default,
-        effect,
-        about,
-    }
-}
-
-use Effect::{AsBounded, AtOnce, NewConnections, NextEvent, NextStart};
+use crate::limits::Effect::{self, AsBounded, AtOnce, NewConnections, NextEvent, NextStart};
 
 /// The table of the certificates that the host requests itself.
 const ACME: &str = "[server.tls.acme]";

@@ -1,17 +1,11 @@
 //! The keys of `[[key]]`, the tables of API keys; see [`keys`](super::keys).
 
-use super::key_row::Key;
+use super::key_row::{self, Key};
 use crate::limits::Effect::AtOnce;
 
 /// A key of the table, whose change concerns open connections as well.
 const fn key(name: &'static str, default: &'static str, about: &'static str) -> Key {
-    Key {
-        table: "[[key]]",
-        name,
-        default,
-        effect: AtOnce,
-        about,
-    }
+    key_row::key("[[key]]", name, default, AtOnce, about)
 }
 
 /// All these keys, in the order of the file.

@@ -1,6 +1,6 @@
 //! The keys of `[server.api]` that are not limits; see [`keys`](super::keys).
 
-use super::key_row::Key;
+use super::key_row::{self, Key};
 use crate::limits::Effect::{self, AtOnce, NextStart};
 
 const fn key(
@@ -9,13 +9,7 @@ const fn key(
     effect: Effect,
     about: &'static str,
 ) -> Key {
-    Key {
-        table: "[server.api]",
-        name,
-        default,
-        effect,
-        about,
-    }
+    key_row::key("[server.api]", name, default, effect, about)
 }
 
 /// All these keys, in the order of the file.
@@ -30,7 +24,7 @@ pub(super) const API: &[Key] = &[
         "hosts",
         "none",
         AtOnce,
-        "the hosts for which `listen` of `[server]` answers publishers, too, where no trigger takes the request: names, patterns as in `\"*.example.org\"`, or `\"*\"` for all; at most 64",
+        "the hosts for which `listen` of `[server]` answers publishers as well, if no trigger takes the request: names, patterns as in `\"*.example.org\"`, or `\"*\"` for all; at most 64",
     ),
     key(
         "protocols",
@@ -42,6 +36,6 @@ pub(super) const API: &[Key] = &[
         "function",
         "none",
         AtOnce,
-        "the function whose channels a request means that names none. Without it, it is the only function of the key",
+        "the function that requests mean which name none. Without it, they mean the function of their key, if the key is for only one",
     ),
 ];

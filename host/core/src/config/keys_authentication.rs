@@ -1,6 +1,6 @@
 //! The keys of a trigger's authentication; see [`keys`](super::keys).
 
-use super::key_row::Key;
+use super::key_row::{self, Key};
 use crate::limits::Effect::NewConnections;
 
 /// A key, whose change concerns new connections.
@@ -10,13 +10,7 @@ const fn key(
     default: &'static str,
     about: &'static str,
 ) -> Key {
-    Key {
-        table,
-        name,
-        default,
-        effect: NewConnections,
-        about,
-    }
+    key_row::key(table, name, default, NewConnections, about)
 }
 
 /// The table of keys for tokens.

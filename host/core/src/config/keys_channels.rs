@@ -1,7 +1,7 @@
 //! The keys of the tables `[[channel]]` and `[[function.channel]]`: see
 //! [`super::keys`].
 
-use super::key_row::Key;
+use super::key_row::{self, Key};
 use crate::limits::Effect::NextEvent;
 
 /// All keys of both tables.
@@ -15,7 +15,7 @@ macro_rules! table {
                 $table,
                 "pattern",
                 "none",
-                "which names: segments between `:`, of which `{name}` is any one and `*` at the end any rest. The most specific pattern has the say",
+                "which names: segments between `:`, of which `{name}` is any one and `*` at the end any rest. The most specific pattern decides",
             ),
             key(
                 $table,
@@ -137,11 +137,5 @@ const fn key(
     default: &'static str,
     about: &'static str,
 ) -> Key {
-    Key {
-        table,
-        name,
-        default,
-        effect: NextEvent,
-        about,
-    }
+    key_row::key(table, name, default, NextEvent, about)
 }

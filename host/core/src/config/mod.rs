@@ -2,17 +2,18 @@
 //! errors, each with a line and a hint.
 //!
 //! `file` is the shape of the text, `server` the host's own limits, `edge` what
-//! it says about proxies and TLS, `keys` the purpose of each key and when a
-//! change of it takes effect, `validate` the rules between its parts; `access`, `acme`,
-//! `admin`, `api`, `hops`, `networks`, `public_url`, `shared`, `tls`, `triggers` and
-//! `answers` hold the longer of these rules. `warnings` has what is allowed and
-//! probably not meant. The server reads files and finds components.
+//! it says about proxies and TLS, `api_table` what it says about publishers, `keys`
+//! the purpose of each key and when a change of it takes effect, `validate` the
+//! rules between its parts; `access`, `acme`, `admin`, `answers`, `api`, `channels`,
+//! `hops`, `networks`, `public_url`, `shared`, `tls` and `triggers` hold the longer
+//! of these rules. `warnings` has what is allowed and probably not meant. The server reads files and finds components.
 
 mod access;
 mod acme;
 mod admin;
 mod answers;
 mod api;
+mod api_table;
 mod channels;
 mod edge;
 mod error;
@@ -38,7 +39,7 @@ use std::path::PathBuf;
 
 pub use access::key_warnings;
 pub use admin::{ADMIN_TOKEN_CHARACTERS_MIN, admin_port};
-pub use api::{API_HOSTS_MAX, ApiConfig, ApiHosts, ApiProtocol};
+pub use api_table::{API_HOSTS_MAX, ApiConfig, ApiHosts, ApiProtocol};
 pub use edge::{
     AcmeChallenge, AcmeConfig, CertificateConfig, ClientCertificates, ExternalAccount, HopHeader,
     Listener, MinVersion, ProxyProtocol, TlsConfig,

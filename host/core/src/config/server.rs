@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use ipnet::IpNet;
 use toml::Spanned;
 
-use super::api::{ApiConfig, ApiConfigWritten};
+use super::api_table::{ApiConfig, ApiConfigWritten};
 use super::edge::{
     CertificateConfig, CertificateWritten, HopHeader, Listener, ProxyProtocol, TlsConfig,
     TlsWritten,
@@ -99,7 +99,7 @@ limits! {
         /// Bytes of what all channels remember together: histories, values,
         /// presence, keys of publishes. Room for 250 channels with a full history
         /// of the default size, or a million short publications. A function that
-        /// shares the host takes no more than it leaves free, and so do the
+        /// shares the host takes no more than it leaves free, and neither do the
         /// channels that functions share.
         channel_bytes: Bytes = 256 * MIB, 0 => 1024 * GIB; "the publish or the subscription is refused"
         /// Bytes that functions keep in the data directory together: states and
