@@ -176,6 +176,35 @@ async fn what_was_missed_comes_in_the_reply_before_all_that_is_new() {
     assert_eq!(reply["subscribe"]["publications"][0]["offset"], 4);
 }
 
+/// The answer to a publish on a durable channel wakes the connection by itself.
+#[tokio::test]
+async fn a_publish_on_a_durable_channel_is_answered_when_it_is_kept() {
+    let tables = "[[function.channel]]\npattern = \"kept\"\npublish = \"peers\"\n\
+                  durable = true\nhistory = { count = 10 }\n";
+    let folder = tempfile::tempdir().unwrap();
+    let store = openline_store::Store::open(folder.path(), 1 << 30).unwrap();
+    let change = |host: crate::harness::HostBuilder| host.channels(tables).store(&store);
+    let host = host_with(openline_guests::ECHO, "dialect = \"centrifugo\"", change).await;
+    let mut peer = Speaker::connect(&host).await;
+    let begun = tokio::time::Instant::now();
+    for number in 0..10 {
+        let publish = json!({"channel": "kept", "data": number});
+        let reply = peer.ask("publish", publish).await;
+        assert_eq!(reply["publish"], json!({}));
+    }
+    // The connection's own timer would find each answer after a second.
+    assert!(begun.elapsed() < std::time::Duration::from_secs(5));
+    // More than may wait at once, in one frame.
+    let command = |id: u32| json!({"id": id, "publish": {"channel": "kept", "data": id}});
+    let frame: Vec<_> = (100..500).map(|id| command(id).to_string()).collect();
+    peer.client.text(&frame.join("\n")).await;
+    let mut answered = std::collections::BTreeSet::new();
+    for _ in 100..500 {
+        answered.insert(peer.next().await["id"].as_u64().unwrap());
+    }
+    assert_eq!(answered.len(), 400);
+}
+
 #[tokio::test]
 async fn channels_of_the_connection_recover_with_its_first_reply() {
     let host = host().await;

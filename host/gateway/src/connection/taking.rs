@@ -11,10 +11,12 @@ use openline_admission::sessions::{Renewal, Session};
 use openline_channels::connection::SocketOwner;
 use openline_core::message::Message;
 
+use super::actor::Actor;
 use super::inbox::{ANSWERS_UNWRITTEN_MAX, Inbox};
 use super::read::Reading;
 use super::rest::Rest;
 use super::unflushed::Unflushed;
+use super::wire::Socket;
 use crate::dialect::{COMMANDS_PER_POLL_MAX, Peer, Speaking, Step};
 
 /// A connection without its wire, within one poll.
@@ -34,7 +36,7 @@ impl Taking<'_> {
     /// Puts the answers to publishes into the outbox that have become known.
     pub(super) fn poll_published(&mut self, cx: &mut Context<'_>) {
         if let Some(speaking) = &mut self.speaking {
-            speaking.poll_published(cx, self.owner.connection());
+            let _ = speaking.poll_published(cx, self.owner.connection());
         }
     }
 
@@ -101,6 +103,19 @@ impl Taking<'_> {
             self.inbox.push(message);
         }
         None
+    }
+}
+
+impl<S: Socket> Actor<S> {
+    /// Puts answers into the outbox that have become known meanwhile, and has the
+    /// others wake this task.
+    pub(super) fn poll_published(&mut self, cx: &mut Context<'_>) {
+        if let Some(speaking) = &mut self.speaking
+            && speaking.poll_published(cx, self.owner.connection())
+        {
+            // Commands may have waited for one of these.
+            cx.waker().wake_by_ref();
+        }
     }
 }
 

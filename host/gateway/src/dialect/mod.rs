@@ -128,15 +128,21 @@ impl Speaking {
         self.act(action, peer)
     }
 
-    /// Puts the answers to publishes into the outbox that have become known.
-    pub(crate) fn poll_published(&mut self, cx: &mut Context<'_>, connection: &Connection) {
+    /// Puts the answers to publishes into the outbox that have become known; whether
+    /// there were any.
+    pub(crate) fn poll_published(&mut self, cx: &mut Context<'_>, connection: &Connection) -> bool {
+        let mut answers = false;
         while let Some(publishing) = &mut self.publishing {
             match Pin::new(&mut **publishing).poll_next(cx) {
-                Poll::Ready(Some(answer)) => drop(connection.push_frame(Message::Text(answer))),
+                Poll::Ready(Some(answer)) => {
+                    connection.push_frame(Message::Text(answer));
+                    answers = true;
+                }
                 Poll::Ready(None) => self.publishing = None,
-                Poll::Pending => return,
+                Poll::Pending => break,
             }
         }
+        answers
     }
 
     // === pings ===
