@@ -1,12 +1,13 @@
 //! What a peer of a dialect may do, when that becomes less under an open line: a key
-//! that a reload narrows, a token that is renewed with fewer claims, and channels
-//! with other terms.
+//! that a reload narrows, a token that is renewed with fewer claims, channels with
+//! other terms, and a connection that is about to end.
 
 use openline_admission::keys::ConfiguredKey;
 use openline_channels::hub::Hub;
 use openline_channels::wakeups::Wakeups;
 use openline_control::ConfiguredComponent;
 use openline_core::authentication::UnixTime;
+use openline_core::close::CloseReason;
 use openline_core::component::Component;
 use openline_core::config::Config;
 use openline_core::key::{KeyCredential, KeyTable};
@@ -266,4 +267,39 @@ async fn channels_that_peers_may_not_have_any_more_lose_them() {
     for peer in &mut peers {
         assert_eq!(peer.publication("plain:1").await["data"], 1);
     }
+}
+
+/// A peer that takes nothing keeps its socket for a while after its connection was
+/// ended, and does nothing with it.
+#[tokio::test]
+async fn a_connection_that_ends_does_nothing_more_for_its_peer() {
+    let change = |host: HostBuilder| {
+        host.limit(|limit| limit.outbox_bytes = 64 << 20)
+            .server(|server| server.close_timeout = std::time::Duration::from_secs(5))
+    };
+    let host = host_with(openline_guests::ECHO, "dialect = \"centrifugo\"", change).await;
+    let mut peer = Speaker::connect(&host).await;
+    peer.ask("subscribe", json!({"channel": "plain:1"})).await;
+    let connection = hub(&host)
+        .get(ConnectionId::parse(peer.id()).unwrap())
+        .unwrap();
+    // Until the socket's buffers are full.
+    let data = format!("{:?}", "x".repeat(512 << 10));
+    while connection.buffered_bytes() < 40 << 20 {
+        publish(&host, "plain:1", &data);
+        tokio::task::yield_now().await;
+    }
+    connection.end(CloseReason::Revoked);
+    connection.wake();
+    peer.send("publish", json!({"channel": "news", "data": 1}))
+        .await;
+    // Time for the host to read it, if it did.
+    let mut other = Speaker::connect(&host).await;
+    for _ in 0..20 {
+        other.ask("subscribe", json!({"channel": "value"})).await;
+        other.ask("unsubscribe", json!({"channel": "value"})).await;
+    }
+    let closed = peer.client.closed().await;
+    assert!([3500, 1006].contains(&closed.code), "{closed:?}");
+    assert!(hub(&host).own().view(&channel("news")).is_none());
 }

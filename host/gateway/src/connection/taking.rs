@@ -50,7 +50,8 @@ impl Taking<'_> {
                 return Some(Reading::Full);
             }
             let speaking = self.speaking.as_deref_mut()?;
-            if is_stopped {
+            // One that ends does nothing more for its peer, who may be revoked.
+            if is_stopped || !self.owner.connection().is_open() {
                 return Some(Reading::Dry);
             }
             if self.inbox.is_full() {
