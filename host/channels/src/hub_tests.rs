@@ -300,5 +300,7 @@ fn what_a_peer_has_asked_for_is_its_own_until_the_function_gives_it_too() {
     assert_eq!(connection.asked_channels(), [name(1)]);
     let dismissed = |index| hub.dismiss_asked(&connection, &name(index), &mut Wakeups::default());
     assert!(dismissed(1) && !dismissed(1) && !dismissed(2) && !dismissed(3));
-    assert_eq!(connection.channels(), [name(2), name(3)]);
+    let mut left = connection.channels();
+    left.sort();
+    assert_eq!(left, [name(2), name(3)]);
 }
