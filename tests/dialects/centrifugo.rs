@@ -176,6 +176,90 @@ async fn what_was_missed_comes_in_the_reply_before_all_that_is_new() {
     assert_eq!(reply["subscribe"]["publications"][0]["offset"], 4);
 }
 
+/// A client that comes back asks for all its channels in one frame. Each answer is
+/// as large as it may be, and they do not fit into the outbox together.
+#[tokio::test]
+async fn much_that_was_missed_on_many_channels_comes_answer_by_answer() {
+    let change = |host: crate::harness::HostBuilder| {
+        host.limit(|limit| {
+            limit.message_bytes = 200 << 10;
+            limit.outbox_bytes = 256 << 10;
+        })
+    };
+    let tables = "[[function.channel]]\npattern = \"log:*\"\nsubscribe = \"peers\"\n\
+                  history = { count = 10 }\n";
+    let change = |host| change(host).channels(tables);
+    let host = host_with(openline_guests::ECHO, "dialect = \"centrifugo\"", change).await;
+    let mut peer = Speaker::connect(&host).await;
+    let mut epochs = Vec::new();
+    let data = format!("{:?}", "x".repeat(90 << 10));
+    for number in 0..12 {
+        let channel = format!("log:{number}");
+        let reply = peer.ask("subscribe", json!({"channel": channel})).await;
+        epochs.push(reply["subscribe"]["epoch"].clone());
+    }
+    peer.client.vanish();
+    for number in 0..12 {
+        publish(&host, &format!("log:{number}"), &data);
+    }
+    let mut peer = Speaker::connect(&host).await;
+    let commands = epochs.iter().enumerate().map(|(number, epoch)| {
+        let channel = format!("log:{number}");
+        let since = json!({"channel": channel, "recover": true, "offset": 0, "epoch": epoch});
+        json!({"id": number + 10, "subscribe": since}).to_string()
+    });
+    let history = json!({"channel": "log:0", "limit": 1});
+    let history = json!({"id": 90, "history": history}).to_string();
+    let frame: Vec<_> = commands.chain(vec![history; 8]).collect();
+    peer.client.text(&frame.join("\n")).await;
+    for number in 0..12 {
+        let reply = peer.next().await;
+        assert_eq!(reply["id"], number + 10);
+        let result = &reply["subscribe"];
+        assert_eq!(result["recovered"], true);
+        assert_eq!(result["publications"].as_array().unwrap().len(), 1);
+    }
+    for _ in 0..8 {
+        let reply = peer.next().await;
+        assert_eq!(reply["id"], 90);
+        assert_eq!(
+            reply["history"]["publications"].as_array().unwrap().len(),
+            1
+        );
+    }
+    publish(&host, "log:3", "1");
+    assert_eq!(peer.publication("log:3").await["offset"], 2);
+}
+
+/// The answer to a publish on a durable channel wakes the connection by itself.
+#[tokio::test]
+async fn a_publish_on_a_durable_channel_is_answered_when_it_is_kept() {
+    let tables = "[[function.channel]]\npattern = \"kept\"\npublish = \"peers\"\n\
+                  durable = true\nhistory = { count = 10 }\n";
+    let folder = tempfile::tempdir().unwrap();
+    let store = openline_store::Store::open(folder.path(), 1 << 30).unwrap();
+    let change = |host: crate::harness::HostBuilder| host.channels(tables).store(&store);
+    let host = host_with(openline_guests::ECHO, "dialect = \"centrifugo\"", change).await;
+    let mut peer = Speaker::connect(&host).await;
+    let begun = tokio::time::Instant::now();
+    for number in 0..10 {
+        let publish = json!({"channel": "kept", "data": number});
+        let reply = peer.ask("publish", publish).await;
+        assert_eq!(reply["publish"], json!({}));
+    }
+    // The connection's own timer would find each answer after a second.
+    assert!(begun.elapsed() < std::time::Duration::from_secs(5));
+    // More than may wait at once, in one frame.
+    let command = |id: u32| json!({"id": id, "publish": {"channel": "kept", "data": id}});
+    let frame: Vec<_> = (100..500).map(|id| command(id).to_string()).collect();
+    peer.client.text(&frame.join("\n")).await;
+    let mut answered = std::collections::BTreeSet::new();
+    for _ in 100..500 {
+        answered.insert(peer.next().await["id"].as_u64().unwrap());
+    }
+    assert_eq!(answered.len(), 400);
+}
+
 #[tokio::test]
 async fn channels_of_the_connection_recover_with_its_first_reply() {
     let host = host().await;

@@ -6,6 +6,7 @@ mod clients;
 mod functions;
 mod pushflo;
 mod refusals;
+mod rights;
 
 use serde_json::{Value, json};
 

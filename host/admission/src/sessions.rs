@@ -53,7 +53,7 @@ pub struct Session {
     proof: Proof,
     connection: Weak<Connection>,
     id: ConnectionId,
-    /// The generation of the key's terms that the connection knows.
+    /// The generation of the credential that the connection knows.
     seen: AtomicU64,
 }
 
@@ -77,6 +77,8 @@ struct Proven {
     /// The authenticator that is in force for the same trigger now.
     post: Arc<Post>,
     identity: Mutex<Identity>,
+    /// Counts the tokens that were taken in the place of the first.
+    renewals: AtomicU64,
     /// When it may show the next token, on the steady clock.
     next_renewal: Mutex<Duration>,
 }
@@ -189,6 +191,7 @@ impl Session {
             authenticator: Arc::clone(authenticator),
             post: Arc::clone(post),
             identity: Mutex::new(identity),
+            renewals: AtomicU64::new(0),
             next_renewal: Mutex::default(),
         };
         let session = Self::of(Proof::Identity(proven), connection);
@@ -224,13 +227,18 @@ impl Session {
         }
     }
 
-    /// The [generation](Key::generation) of the API key that has let the peer in;
-    /// 0 for other peers, whose credentials have no terms that change.
+    /// A number that is another one when the peer may do something else than before:
+    /// the [generation](Key::generation) of its API key, or how often it has shown
+    /// another token.
     pub fn generation(&self) -> u64 {
-        self.key().map_or(0, |key| key.generation())
+        match &self.proof {
+            Proof::Identity(proven) => proven.renewals.load(Ordering::Acquire),
+            Proof::Key(key) => key.generation(),
+        }
     }
 
-    /// Whether the API key has other terms since this was last asked.
+    /// Whether the credential is another one, or the API key has other terms, since
+    /// this was last asked.
     pub fn has_new_terms(&self) -> bool {
         let generation = self.generation();
         self.seen.swap(generation, Ordering::AcqRel) != generation
@@ -268,6 +276,18 @@ impl Session {
             Proof::Key(key) => key.left()?,
         };
         Some(left.min(LEFT_MAX))
+    }
+
+    /// Whether the peer can show another token in the place of the one that it has,
+    /// by what is in force now.
+    pub fn is_renewable(&self) -> bool {
+        match &self.proof {
+            Proof::Identity(proven) => {
+                let in_force = proven.post.authenticator();
+                in_force.is_some_and(|it| it.tokens().is_some())
+            }
+            Proof::Key(_) => false,
+        }
     }
 
     /// Why a connection ends whose credential has expired.
@@ -371,6 +391,8 @@ impl Proven {
             }),
         };
         *self.identity.lock() = renewed.map_err(NotRenewed::Denied)?;
+        // After it: whoever sees the number finds the claims.
+        self.renewals.fetch_add(1, Ordering::Release);
         Ok(())
     }
 }

@@ -15,7 +15,7 @@ use openline_core::name::{ChannelName, ConnectionId, Tag};
 use openline_dialects::centrifugo::Unsubscribed;
 
 use crate::budget::{HostBudget, tags_cost};
-use crate::connection::{AttachError, Connection};
+use crate::connection::{AttachError, Connection, Membership, Subscription};
 use crate::durable::Answered;
 use crate::entry;
 use crate::forms;
@@ -70,8 +70,8 @@ impl Hub {
             };
             (channels, tags)
         };
-        for channel in channels {
-            channel.leave(connection.id());
+        for subscription in channels {
+            subscription.channel.leave(connection.id());
         }
         self.tags.remove(connection.id(), &tags);
         self.connections.remove(connection.id());
@@ -192,16 +192,16 @@ impl Hub {
     /// Gives all of the function's channels their terms. Connections that are
     /// subscribed where their function has no such channel any more, because it
     /// shares the name now, or no longer does, are taken out and asked to come
-    /// back. Looks at each channel and connection, so it is not for a thread that
-    /// serves.
+    /// back; the others of dialects look again at what their peers may have. Looks
+    /// at each channel and connection, so it is not for a thread that serves.
     pub fn refresh(&self) {
         self.own.refresh(|name| !self.terms(name).is_shared);
         for connection in self.snapshot() {
             let astray: Vec<_> = {
                 let membership = connection.membership.lock();
                 let channels = membership.channels.iter();
-                let astray =
-                    channels.filter(|it| it.set() != Arc::as_ptr(self.space(it.name())).addr());
+                let astray = channels
+                    .filter(|it| it.channel.set() != Arc::as_ptr(self.space(it.name())).addr());
                 astray.map(|it| it.name().clone()).collect()
             };
             for channel in &astray {
@@ -209,8 +209,13 @@ impl Hub {
             }
             if !astray.is_empty() {
                 connection.redeploy();
-                connection.wake();
+            } else if connection.facts().dialect.is_some() {
+                // Its peer may not have any more what it has asked for.
+                connection.reconsider();
+            } else {
+                continue;
             }
+            connection.wake();
         }
     }
 
@@ -250,12 +255,7 @@ impl Hub {
     /// Ends a subscription; whether there was one.
     pub fn unsubscribe(&self, connection: &Connection, channel: &ChannelName) -> bool {
         let mut membership = connection.membership.lock();
-        let list = &mut membership.channels;
-        let Some(index) = list.iter().position(|other| other.name() == channel) else {
-            return false;
-        };
-        list.swap_remove(index).leave(connection.id());
-        true
+        take_out(connection.id(), &mut membership, |it| it.name() == channel)
     }
 
     /// Ends a subscription for the function, and tells a peer of a dialect;
@@ -266,12 +266,34 @@ impl Hub {
         channel: &ChannelName,
         wakeups: &mut Wakeups,
     ) -> bool {
+        let is_it = |it: &Subscription| it.name() == channel;
+        self.dismiss_if(connection, channel, is_it, wakeups)
+    }
+
+    /// Ends a subscription for which the peer has asked, as
+    /// [`dismiss`](Self::dismiss) does. One that the function has made, perhaps
+    /// meanwhile, stays.
+    pub fn dismiss_asked(
+        &self,
+        connection: &Arc<Connection>,
+        channel: &ChannelName,
+        wakeups: &mut Wakeups,
+    ) -> bool {
+        let is_it = |it: &Subscription| it.is_asked && it.name() == channel;
+        self.dismiss_if(connection, channel, is_it, wakeups)
+    }
+
+    fn dismiss_if(
+        &self,
+        connection: &Arc<Connection>,
+        channel: &ChannelName,
+        is_it: impl Fn(&Subscription) -> bool,
+        wakeups: &mut Wakeups,
+    ) -> bool {
         let mut membership = connection.membership.lock();
-        let list = &mut membership.channels;
-        let Some(index) = list.iter().position(|other| other.name() == channel) else {
+        if !take_out(connection.id(), &mut membership, is_it) {
             return false;
-        };
-        list.swap_remove(index).leave(connection.id());
+        }
         if let Some(dialect) = connection.facts().dialect.and_then(forms::spoken) {
             let news = dialect.unsubscribed(channel.as_str(), Unsubscribed::ByHost);
             connection.push_frame(Message::Text(news));
@@ -311,6 +333,20 @@ impl Hub {
             .each(|some| deliver(some, &message, except, wakeups));
         shards.into_iter().sum()
     }
+}
+
+/// Takes a subscription out of a connection; whether there was one.
+fn take_out(
+    id: ConnectionId,
+    membership: &mut Membership,
+    is_it: impl Fn(&Subscription) -> bool,
+) -> bool {
+    let list = &mut membership.channels;
+    let Some(index) = list.iter().position(is_it) else {
+        return false;
+    };
+    list.swap_remove(index).channel.leave(id);
+    true
 }
 
 /// Puts a shared message into the outboxes of connections, and answers how many

@@ -277,3 +277,30 @@ fn who_sets_tags_while_it_leaves_leaves_nothing_behind() {
         assert!(hub.tags.is_empty());
     }
 }
+
+#[test]
+fn what_a_peer_has_asked_for_is_its_own_until_the_function_gives_it_too() {
+    let hub = Hub::alone();
+    let connection = joined(&hub);
+    let asked = |index: usize| {
+        let asked = Subscribing {
+            is_asked: true,
+            ..Subscribing::default()
+        };
+        let wakeups = &mut Wakeups::default();
+        hub.subscribe_with(&connection, &name(index), asked, wakeups)
+    };
+    for index in 1..=2 {
+        assert!(asked(index).unwrap().is_some());
+    }
+    // Given too, and given first.
+    subscribe(&hub, &connection, name(2)).unwrap();
+    subscribe(&hub, &connection, name(3)).unwrap();
+    assert!(asked(3).unwrap().is_none());
+    assert_eq!(connection.asked_channels(), [name(1)]);
+    let dismissed = |index| hub.dismiss_asked(&connection, &name(index), &mut Wakeups::default());
+    assert!(dismissed(1) && !dismissed(1) && !dismissed(2) && !dismissed(3));
+    let mut left = connection.channels();
+    left.sort();
+    assert_eq!(left, [name(2), name(3)]);
+}

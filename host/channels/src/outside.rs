@@ -7,7 +7,7 @@ use openline_broker::channel::Backlog;
 use openline_core::close::{CloseInfo, CloseReason};
 use openline_core::name::ChannelName;
 
-use crate::connection::Connection;
+use crate::connection::{Connection, Subscription};
 use crate::hub::{SubscribeError, Subscribing};
 use crate::space::Space;
 use crate::wakeups::Wakeups;
@@ -31,7 +31,11 @@ impl Space {
         if membership.left {
             return Err(SubscribeError::Gone);
         }
-        if membership.channels.iter().any(|it| it.name() == channel) {
+        let is_asked = subscribing.is_asked;
+        let mut channels = membership.channels.iter_mut();
+        if let Some(known) = channels.find(|it| it.name() == channel) {
+            // What the function gives its peer, too, is not the peer's own any more.
+            known.is_asked &= is_asked;
             return match subscribing.is_once {
                 true => Err(SubscribeError::Repeated),
                 false => Ok(None),
@@ -40,8 +44,9 @@ impl Space {
         if membership.channels.len() >= connection.limits().channels as usize {
             return Err(SubscribeError::TooMany);
         }
-        let (entry, backlog) = self.subscribe(connection, channel, subscribing, wakeups)?;
-        membership.channels.push(entry);
+        let (channel, backlog) = self.subscribe(connection, channel, subscribing, wakeups)?;
+        let subscription = Subscription { channel, is_asked };
+        membership.channels.push(subscription);
         Ok(Some(backlog))
     }
 

@@ -45,6 +45,8 @@ pub struct Subscribing<'a> {
     pub info: Option<Data>,
     /// Whether a second subscription is an error; otherwise it does nothing.
     pub is_once: bool,
+    /// Whether its peer has asked for it, which has it as long as it may.
+    pub is_asked: bool,
     /// Makes the messages that it gets before anything new, which are frames if it
     /// has a dialect. By default, each publication of the backlog, behind the news
     /// of the subscription in a dialect.

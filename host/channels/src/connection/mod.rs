@@ -95,12 +95,26 @@ pub struct Connection {
     pub(crate) membership: Mutex<Membership>,
 }
 
+/// A subscription of a connection.
+#[derive(Debug)]
+pub(crate) struct Subscription {
+    pub(crate) channel: Arc<dyn SubscribedChannel>,
+    /// Its peer has asked for it, and has it as long as it may.
+    pub(crate) is_asked: bool,
+}
+
+impl Subscription {
+    pub(crate) fn name(&self) -> &ChannelName {
+        self.channel.name()
+    }
+}
+
 /// The hub's record of a connection.
 #[derive(Debug, Default)]
 pub(crate) struct Membership {
     /// Whether it has left: then nothing more may be added.
     pub(crate) left: bool,
-    pub(crate) channels: Vec<Arc<dyn SubscribedChannel>>,
+    pub(crate) channels: Vec<Subscription>,
     /// Kept when it has left, too: the function may want them at the end.
     pub(crate) tags: Box<[Tag]>,
 }
@@ -156,6 +170,13 @@ impl Connection {
         let membership = self.membership.lock();
         let channels = membership.channels.iter();
         channels.map(|channel| channel.name().clone()).collect()
+    }
+
+    /// Those of them for which its peer has asked.
+    pub fn asked_channels(&self) -> Vec<ChannelName> {
+        let membership = self.membership.lock();
+        let asked = membership.channels.iter().filter(|it| it.is_asked);
+        asked.map(|channel| channel.name().clone()).collect()
     }
 
     /// Whether reading is stopped.

@@ -201,8 +201,8 @@ impl SocketOwner {
             membership.left = true;
             std::mem::take(&mut membership.channels)
         };
-        for channel in channels {
-            channel.leave(self.0.id());
+        for subscription in channels {
+            subscription.channel.leave(self.0.id());
         }
     }
 

@@ -68,8 +68,8 @@ impl Clock {
         self.opened_at.elapsed()
     }
 
-    /// Whether the API key of the peer has other terms since this was last asked,
-    /// so that it may end earlier than the timer knows.
+    /// Whether the peer has another token, or its API key other terms, since this was
+    /// last asked: it may end earlier than the timer knows, and may do less.
     pub(super) fn has_new_terms(&self) -> bool {
         let session = self.session.as_ref();
         session.is_some_and(|session| session.has_new_terms())

@@ -32,6 +32,8 @@ impl<S: Socket> Actor<S> {
     pub(super) fn poll_read(&mut self, cx: &mut Context<'_>) -> Reading {
         self.intake.begin();
         let reading = self.poll_received(cx);
+        // Those that were just published wake nobody before they are asked.
+        self.poll_published(cx);
         if self.intake.take_resumes() {
             self.resume_hearing();
         }

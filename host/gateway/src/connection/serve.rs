@@ -46,7 +46,9 @@ impl<S: Socket> Actor<S> {
         }
         if self.clock.has_new_terms() {
             self.arm(cx);
+            self.doubt();
         }
+        self.ask_again(cx);
         // This comes after reading: if the process could not run for a while,
         // the peer's bytes that arrived in time are read first.
         if self.clock.has_fired()

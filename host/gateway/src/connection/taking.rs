@@ -9,12 +9,15 @@ use std::task::Context;
 
 use openline_admission::sessions::{Renewal, Session};
 use openline_channels::connection::SocketOwner;
+use openline_core::limits::OUTBOX_LOW_BYTES;
 use openline_core::message::Message;
 
+use super::actor::Actor;
 use super::inbox::{ANSWERS_UNWRITTEN_MAX, Inbox};
 use super::read::Reading;
 use super::rest::Rest;
 use super::unflushed::Unflushed;
+use super::wire::Socket;
 use crate::dialect::{COMMANDS_PER_POLL_MAX, Peer, Speaking, Step};
 
 /// A connection without its wire, within one poll.
@@ -34,7 +37,7 @@ impl Taking<'_> {
     /// Puts the answers to publishes into the outbox that have become known.
     pub(super) fn poll_published(&mut self, cx: &mut Context<'_>) {
         if let Some(speaking) = &mut self.speaking {
-            speaking.poll_published(cx, self.owner.connection());
+            let _ = speaking.poll_published(cx, self.owner.connection());
         }
     }
 
@@ -47,7 +50,8 @@ impl Taking<'_> {
                 return Some(Reading::Full);
             }
             let speaking = self.speaking.as_deref_mut()?;
-            if is_stopped {
+            // One that ends does nothing more for its peer, who may be revoked.
+            if is_stopped || !self.owner.connection().is_open() {
                 return Some(Reading::Dry);
             }
             if self.inbox.is_full() {
@@ -64,7 +68,7 @@ impl Taking<'_> {
             match speaking.step(peer) {
                 Step::None => return None,
                 Step::Waits => return Some(Reading::Full),
-                Step::Done => self.unflushed.answers += 1,
+                Step::Done => self.note_answer(),
                 Step::Message(message) => self.inbox.push(message),
                 Step::Pong => self.rest.note_control(),
                 Step::Renewed => {
@@ -76,6 +80,16 @@ impl Taking<'_> {
                 Step::Close(reason) => return Some(Reading::End(reason)),
             }
             self.commands += 1;
+        }
+    }
+
+    /// Notes an answer that has to leave. Large ones each have the outbox for
+    /// themselves: two that fit alone may not fit together.
+    fn note_answer(&mut self) {
+        self.unflushed.answers += 1;
+        let waiting = self.owner.connection().buffered_bytes();
+        if waiting > OUTBOX_LOW_BYTES as u64 {
+            self.unflushed.answers = ANSWERS_UNWRITTEN_MAX + 1;
         }
     }
 
@@ -101,6 +115,44 @@ impl Taking<'_> {
             self.inbox.push(message);
         }
         None
+    }
+}
+
+impl<S: Socket> Actor<S> {
+    /// Notes that the peer of a dialect may have fewer channels than before.
+    pub(super) fn doubt(&mut self) {
+        if let Some(speaking) = &mut self.speaking {
+            speaking.doubt(Peer {
+                connection: self.owner.connection(),
+                session: self.clock.session.as_ref(),
+            });
+        }
+    }
+
+    /// Looks whether the peer of a dialect may still have the channels that it has
+    /// asked for, where that is in doubt.
+    pub(super) fn ask_again(&mut self, cx: &mut Context<'_>) {
+        let Some(speaking) = &mut self.speaking else {
+            return;
+        };
+        let peer = Peer {
+            connection: self.owner.connection(),
+            session: self.clock.session.as_ref(),
+        };
+        if speaking.ask_again(peer) {
+            cx.waker().wake_by_ref();
+        }
+    }
+
+    /// Puts answers into the outbox that have become known meanwhile, and has the
+    /// others wake this task.
+    pub(super) fn poll_published(&mut self, cx: &mut Context<'_>) {
+        if let Some(speaking) = &mut self.speaking
+            && speaking.poll_published(cx, self.owner.connection())
+        {
+            // Commands may have waited for one of these.
+            cx.waker().wake_by_ref();
+        }
     }
 }
 

@@ -164,6 +164,10 @@ impl<S: Socket> Actor<S> {
     pub(super) fn regulate_reading(&mut self) {
         // Taken also when it leaves already: it would look like something new.
         let reconsider = self.owner.take_reconsider();
+        if reconsider {
+            // Channels may have other terms, too.
+            self.doubt();
+        }
         if self.course.stays() {
             if reconsider && self.binding.is_left_behind() {
                 self.owner.connection().redeploy();

@@ -163,6 +163,7 @@ impl Speaking {
             filter: (!filter.is_empty()).then_some(filter),
             join_leave: subscribe.join_leave,
             is_once: true,
+            is_asked: true,
             answer: Some(&mut answer),
             ..Subscribing::default()
         };
@@ -335,8 +336,12 @@ fn refresh(reply: &Reply, token: &str, peer: Peer<'_>) -> Result<ByteString, Ref
     Ok(reply.refreshed(&id, ttl_s(session)))
 }
 
-/// After how many seconds a peer should show another token.
+/// After how many seconds a peer should show another token, if it can: one that was
+/// let in by something else comes back with another when its time is over.
 pub(super) fn ttl_s(session: &Session) -> Option<u32> {
+    if !session.is_renewable() {
+        return None;
+    }
     let left = session.left()?;
     let before = (left / RENEWED_BEFORE).min(RENEWED_BEFORE_MAX);
     let told = u32::try_from((left - before).as_secs()).unwrap_or(u32::MAX);

@@ -24,8 +24,12 @@ use futures_util::Stream;
 use futures_util::stream::FuturesUnordered;
 use openline_admission::services::Service;
 use openline_channels::connection::Connection;
+use openline_channels::wakeups::Wakeups;
+use openline_core::channel::Right;
 use openline_core::close::CloseReason;
+use openline_core::key::Scope;
 use openline_core::message::Message;
+use openline_core::name::ChannelName;
 use openline_dialects::{Action, Session};
 
 pub(crate) use peer::Peer;
@@ -52,6 +56,8 @@ pub(crate) struct Speaking {
     /// Whether the next command is the first of its frame.
     is_first: bool,
     publishing: Option<Box<Publishing>>,
+    /// Channels of which is not known whether the peer may still have them.
+    doubtful: Vec<ChannelName>,
 }
 
 /// Answers to publishes that are not known yet. There are none in most
@@ -87,6 +93,7 @@ impl Speaking {
             uncounted: 0,
             is_first: false,
             publishing: None,
+            doubtful: Vec::new(),
         })
     }
 
@@ -128,15 +135,50 @@ impl Speaking {
         self.act(action, peer)
     }
 
-    /// Puts the answers to publishes into the outbox that have become known.
-    pub(crate) fn poll_published(&mut self, cx: &mut Context<'_>, connection: &Connection) {
+    /// Puts the answers to publishes into the outbox that have become known; whether
+    /// there were any.
+    pub(crate) fn poll_published(&mut self, cx: &mut Context<'_>, connection: &Connection) -> bool {
+        let mut answers = false;
         while let Some(publishing) = &mut self.publishing {
             match Pin::new(&mut **publishing).poll_next(cx) {
-                Poll::Ready(Some(answer)) => drop(connection.push_frame(Message::Text(answer))),
+                Poll::Ready(Some(answer)) => {
+                    connection.push_frame(Message::Text(answer));
+                    answers = true;
+                }
                 Poll::Ready(None) => self.publishing = None,
-                Poll::Pending => return,
+                Poll::Pending => break,
             }
         }
+        answers
+    }
+
+    // === rights that change ===
+
+    /// Notes that the peer may have fewer channels than before. One that would not
+    /// be let in any more leaves.
+    pub(crate) fn doubt(&mut self, peer: Peer<'_>) {
+        if !peer.is_welcome(self.service.alias.function()) {
+            peer.connection.end(CloseReason::Revoked);
+        }
+        self.doubtful = peer.connection.asked_channels();
+    }
+
+    /// Ends subscriptions that the peer may not have any more, and tells it; whether
+    /// there are others to ask about.
+    pub(crate) fn ask_again(&mut self, peer: Peer<'_>) -> bool {
+        let right = (Right::Subscribe, Scope::Subscribe);
+        for _ in 0..COMMANDS_PER_POLL_MAX {
+            let Some(channel) = self.doubtful.pop() else {
+                self.doubtful = Vec::new();
+                return false;
+            };
+            let hub = self.service.alias.hub();
+            if !peer.may(right, &channel, &hub.terms(&channel), &self.service) {
+                let mut wakeups = Wakeups::default();
+                hub.dismiss_asked(peer.connection, &channel, &mut wakeups);
+            }
+        }
+        !self.doubtful.is_empty()
     }
 
     // === pings ===

@@ -29,6 +29,15 @@ struct Asking<'a> {
 }
 
 impl Peer<'_> {
+    /// Whether its API key, if it was let in by one, is for a function at all.
+    pub(super) fn is_welcome(self, function: &FunctionName) -> bool {
+        let key = self.session.and_then(|session| session.key());
+        key.is_none_or(|key| {
+            let terms = key.terms();
+            Scope::ALL.iter().any(|it| terms.allow_any(*it, function))
+        })
+    }
+
     /// Whether it may do something on a channel, which has these terms. With a key,
     /// it needs its `scope`.
     pub(super) fn may(

@@ -67,7 +67,8 @@ pub(crate) fn greet(
     };
     for channel in channels {
         let since = asked(&channel);
-        subscribe(service, peer, (channel, since), &mut room, &mut joined)?;
+        let wish = (channel, since, false);
+        subscribe(service, peer, wish, &mut room, &mut joined)?;
     }
     for (name, since) in &connect.subscriptions {
         let Ok(channel) = ChannelName::new(name) else {
@@ -78,7 +79,7 @@ pub(crate) fn greet(
         let has_it = joined.iter().any(|it: &Joined| it.channel == channel);
         if !has_it && peer.may(right, &channel, &found, service) {
             // One that it cannot have is not in the answer, which says so.
-            let wish = (channel, since.as_ref());
+            let wish = (channel, since.as_ref(), true);
             let _ = subscribe(service, peer, wish, &mut room, &mut joined);
         }
     }
@@ -122,7 +123,7 @@ pub(crate) fn greet(
 fn subscribe(
     service: &Service,
     peer: Peer<'_>,
-    (channel, since): (ChannelName, Option<&Since>),
+    (channel, since, is_asked): (ChannelName, Option<&Since>, bool),
     room: &mut usize,
     joined: &mut Vec<Joined>,
 ) -> Result<(), SubscribeError> {
@@ -140,6 +141,7 @@ fn subscribe(
         since: since.map(|since| position(space, &channel, since)),
         backlog_bytes: Some(*room),
         answer: (!is_told).then_some(&mut rest),
+        is_asked,
         ..Subscribing::default()
     };
     let mut wakeups = Wakeups::default();
