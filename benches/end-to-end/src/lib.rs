@@ -5,13 +5,15 @@
 //! round measures every setting on every server; ratios are taken within a
 //! round, so that a change of the machine's mood between rounds cancels out.
 //! `edge` measures TLS and HTTP/2, `peers` compares servers, `noisy` measures how the echo fares while other
-//! functions compute, `admission` what handshakes cost that are refused, `idle` what connections cost on which nothing happens,
+//! functions compute, `admission` what handshakes cost that are refused, `channels` what is shared,
+//! `idle` what connections cost on which nothing happens,
 //! `goes` what it costs that code comes and goes, `starts` how soon a host is
 //! there.
 //!
 //! Nothing here links wasmtime: the host is a program like any other.
 
 pub mod admission;
+pub mod channels;
 mod criterion;
 pub mod edge;
 pub mod goes;
