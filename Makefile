@@ -8,7 +8,7 @@
 CARGO ?= cargo
 
 .DEFAULT_GOAL := help
-.PHONY: help check-tools setup guests run browser edge pebble suite test js-client adversary mutants models conformance fuzz counts counts-accept bench bench-noisy bench-idle bench-goes bench-starts bench-peers bench-edge bench-admission bench-soak soak fmt deny lint
+.PHONY: help check-tools setup guests run browser edge pebble suite test js-client adversary mutants models conformance fuzz counts counts-accept bench bench-noisy bench-idle bench-goes bench-starts bench-peers bench-edge bench-admission bench-channels bench-soak soak fmt deny lint
 
 help: ## Say what there is
 	@echo 'usage: make TARGET'
@@ -152,6 +152,10 @@ bench-edge: guests ## Measure what TLS and HTTP/2 cost (15 minutes; ARGUMENTS='-
 bench-admission: guests ## Measure refused handshakes beside accepted ones (5 minutes; ARGUMENTS='--rounds 3')
 	$(CARGO) build --release -p openline -p openline-end-to-end
 	$(CARGO) run --release --quiet -p openline-end-to-end --bin admission -- $(ARGUMENTS)
+
+bench-channels: check-tools ## Measure publications, recovery and publishers outside (10 minutes; ARGUMENTS='--centrifugo FILE')
+	$(CARGO) build --release -p openline -p openline-end-to-end
+	$(CARGO) run --release --quiet -p openline-end-to-end --bin channels -- $(ARGUMENTS)
 
 bench-soak: guests ## 10,000 connections that misbehave, then a search for leaks (8 minutes)
 	$(CARGO) build --release -p openline -p openline-soak

@@ -45,7 +45,6 @@ name = "channels"
 [[function.trigger]]
 name = "centrifugo"
 route = "/connection/websocket"
-auth = "public"
 dialect = "centrifugo"
 
 [[function.channel]]
@@ -162,8 +161,7 @@ async fn centrifugo(
     let mut kept = rights.clone();
     kept["history_size"] = json!(100);
     kept["history_ttl"] = json!("300s");
-    kept["allow_recovery_for_client"] = json!(true);
-    kept["force_positioning"] = json!(true);
+    kept["allow_recovery"] = json!(true);
     kept["force_recovery"] = json!(true);
     let named = |name: &str, mut of: serde_json::Value| {
         of["name"] = json!(name);

@@ -5,9 +5,9 @@ use openline_kit::table::Spread;
 
 use super::measurement::{
     BYTES_PER_CONNECTION, BYTES_PER_INSTANCE, BYTES_PER_MESSAGE, COMPRESSED, CPU_OF_INSTANCES,
-    CPU_PER_DELIVERY, CPU_PER_IDLE, CPU_PER_MESSAGE, DEEP, FAN_OUT, FAN_OUT_DEEP, HUGE,
-    IDLE_COMPRESSED, LARGE, LONGEST_IN_TURNS, MILLISECONDS, Measurement, P50, P99, PINGED, SCALING,
-    USUAL,
+    CPU_PER_DELIVERY, CPU_PER_IDLE, CPU_PER_MESSAGE, DEEP, FAN_OUT, FAN_OUT_DEEP, FAN_OUT_MANY,
+    HUGE, IDLE_COMPRESSED, LARGE, LONGEST_IN_TURNS, MILLISECONDS, Measurement, P50, P99, PINGED,
+    SCALING, USUAL,
 };
 use super::peer::Peer;
 use super::results::Results;
@@ -328,6 +328,12 @@ const GOALS: [Goal; 37] = [
         "fan-out × 1, CPU: at most 1.25 × native",
     ),
     fan_out(FAN_OUT, Bun, 1.0, "fan-out × 1, CPU: no more than Bun"),
+    fan_out(
+        FAN_OUT_MANY,
+        Bun,
+        1.0,
+        "fan-out to 10,000, CPU: no more than Bun",
+    ),
     fan_out(
         FAN_OUT_DEEP,
         Native,

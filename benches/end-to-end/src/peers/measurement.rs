@@ -34,7 +34,9 @@ pub(crate) const SERVER_BUSY: &str = "server_busy";
 pub(crate) const CPU_TO_OPEN: &str = "cpu_milliseconds_to_open";
 
 /// Subscribers that a message is delivered to.
-pub(crate) const SUBSCRIBERS: u32 = 1_000;
+const SUBSCRIBERS: u32 = 1_000;
+/// The same in a large room.
+const SUBSCRIBERS_MANY: u32 = 10_000;
 /// Connections that have carried a message, and so warm instances.
 pub(crate) const WARM: u32 = 1_000;
 /// Handshakes under way at once: enough that the server always has one to do.
@@ -71,7 +73,7 @@ pub(crate) enum Group {
     Compressed,
     /// CPU time of idle connections that are pinged; for the host
     IdleCpu,
-    /// One message to 1,000 subscribers
+    /// One message to 1,000 subscribers, and to 10,000
     FanOut,
     /// Memory of 1,000 connections that have each carried a message, and of
     /// 1,000 instances
@@ -106,6 +108,7 @@ pub(crate) enum Measurement {
         connections: u32,
     },
     FanOut {
+        subscribers: u32,
         depth: u32,
     },
     Warm,
@@ -134,9 +137,15 @@ pub(crate) const IDLE_COMPRESSED: Measurement = Measurement::IdleCompressed {
 };
 
 /// A message that all have before the next: a write for each delivery.
-pub(crate) const FAN_OUT: Measurement = Measurement::FanOut { depth: 1 };
+pub(crate) const FAN_OUT: Measurement = fan_out(SUBSCRIBERS, 1);
 /// A server may gather what is for one subscriber.
-pub(crate) const FAN_OUT_DEEP: Measurement = Measurement::FanOut { depth: 16 };
+pub(crate) const FAN_OUT_DEEP: Measurement = fan_out(SUBSCRIBERS, 16);
+/// What is kept for each subscriber no longer fits the processor's caches.
+pub(crate) const FAN_OUT_MANY: Measurement = fan_out(SUBSCRIBERS_MANY, 1);
+
+const fn fan_out(subscribers: u32, depth: u32) -> Measurement {
+    Measurement::FanOut { subscribers, depth }
+}
 
 const fn echo(connections: u32, depth: u32, message_bytes: usize) -> Measurement {
     Measurement::Echo {
@@ -183,7 +192,7 @@ pub(crate) fn of(group: Group, idle: &[u32]) -> Vec<Measurement> {
                 .map(|&connections| Measurement::IdleCpu { connections })
                 .collect()
         }
-        Group::FanOut => vec![FAN_OUT, FAN_OUT_DEEP],
+        Group::FanOut => vec![FAN_OUT, FAN_OUT_DEEP, FAN_OUT_MANY],
         Group::Warm => vec![Measurement::Warm],
         Group::TwoCores => vec![Measurement::TwoCores],
         Group::Start => vec![Measurement::Start],
@@ -226,7 +235,10 @@ impl Measurement {
                 "{} idle connections with pings",
                 grouped(f64::from(connections), 0)
             ),
-            Self::FanOut { depth } => format!("fan-out to 1,000 subscribers × {depth} in flight"),
+            Self::FanOut { subscribers, depth } => format!(
+                "fan-out to {} subscribers × {depth} in flight",
+                grouped(f64::from(subscribers), 0)
+            ),
             Self::Warm => "1,000 connections with one message each".to_owned(),
             Self::TwoCores => "one core, then two".to_owned(),
             Self::Start => "start, with what is compiled in the cache".to_owned(),

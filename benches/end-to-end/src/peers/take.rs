@@ -13,7 +13,7 @@ use super::measurement::{
     BYTES_PER_CONNECTION, BYTES_PER_INSTANCE, CLIENT_BUSY, COMPRESSED_CONNECTIONS,
     CPU_OF_INSTANCES, CPU_ON_TWO, CPU_PER_MESSAGE, CPU_TO_OPEN, FAILED, HANDSHAKES,
     MESSAGES_ON_TWO, MESSAGES_PER_SECOND, MILLISECONDS, Measurement, P50, P99, P99_9, RATE,
-    SATURATING, SCALING, SERVER_BUSY, SUBSCRIBERS, USUAL, WARM,
+    SATURATING, SCALING, SERVER_BUSY, USUAL, WARM,
 };
 use super::peer::Peer;
 use super::programs::{Programs, Started, Work};
@@ -102,8 +102,8 @@ impl Conditions {
                 let order = (Task::HoldCompressed, connections, Work::EchoCompressed);
                 Ok(self.client(peer, order).await?.into())
             }
-            Measurement::FanOut { depth } => {
-                let order = (Task::FanOut { depth }, SUBSCRIBERS, Work::FanOut);
+            Measurement::FanOut { subscribers, depth } => {
+                let order = (Task::FanOut { depth }, subscribers, Work::FanOut);
                 Ok(self.client(peer, order).await?.into())
             }
             Measurement::Warm => self.warm(peer).await,
