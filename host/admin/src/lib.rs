@@ -19,6 +19,8 @@ mod aliases;
 mod body;
 mod call;
 mod change;
+mod channel_views;
+mod channels;
 mod config;
 mod connections;
 mod context;

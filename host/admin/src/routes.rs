@@ -8,7 +8,7 @@ use utoipa_axum::routes;
 
 use crate::context::Context;
 use crate::responses::Base;
-use crate::{aliases, config, connections, credentials, functions, host, triggers};
+use crate::{aliases, channels, config, connections, credentials, functions, host, triggers};
 
 /// All routes with their descriptions.
 pub(crate) fn routes() -> OpenApiRouter<Arc<Context>> {
@@ -29,6 +29,13 @@ pub(crate) fn routes() -> OpenApiRouter<Arc<Context>> {
         .routes(routes!(triggers::show, triggers::set, triggers::remove))
         .routes(routes!(credentials::ticket))
         .routes(routes!(credentials::revoke))
+        .routes(routes!(channels::list))
+        .routes(routes!(channels::show))
+        .routes(routes!(channels::members))
+        .routes(routes!(channels::history, channels::clear))
+        .routes(routes!(channels::values))
+        .routes(routes!(channels::publish))
+        .routes(routes!(channels::unsubscribe))
         .routes(routes!(connections::list))
         .routes(routes!(connections::show))
         .routes(routes!(connections::send))
