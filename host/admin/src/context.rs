@@ -9,6 +9,7 @@ use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 
 use crate::page::Page;
+use crate::watching::StreamBudget;
 
 /// The description of the interface. It is made from the endpoints, so they
 /// receive it at run time.
@@ -39,4 +40,7 @@ pub(crate) struct Context {
     /// Places for components that are in memory.
     pub(crate) components: Arc<Semaphore>,
     pub(crate) messages: Semaphore,
+    /// Places for streams of channels.
+    pub(crate) streams: Arc<Semaphore>,
+    pub(crate) stream_budget: StreamBudget,
 }

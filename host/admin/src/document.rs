@@ -12,12 +12,13 @@ use crate::responses::ERRORS;
 use crate::routes;
 
 /// Bodies of requests, in which missing keys have their defaults.
-const REQUESTS: [&str; 8] = [
+const REQUESTS: [&str; 9] = [
     "SetAlias",
     "ShareNamed",
     "Promote",
     "SetTrigger",
     "Close",
+    "Publish",
     "MakeTicket",
     "Revoke",
     "MakeKey",
