@@ -305,8 +305,8 @@ impl Outcome {
 }
 
 impl Publish {
-    /// What the channels get; `data_bytes` is the most that it may say.
-    pub(crate) fn publishing(self, data_bytes: usize) -> Result<Publishing, Problem> {
+    /// What the channel gets. Its sizes are not checked.
+    pub(crate) fn publishing(self) -> Result<Publishing, Problem> {
         let data = match (self.text, self.json, self.base64) {
             (Some(text), None, None) => Data::Text(text.into()),
             (None, Some(text), None) => {
@@ -329,11 +329,6 @@ impl Publish {
                 return Err(unprocessable("data", message.into()));
             }
         };
-        let found = data.bytes();
-        if found > data_bytes {
-            let (what, most) = ("the data", data_bytes);
-            return Err(PublishError::TooLarge { what, found, most }.into());
-        }
         let pairs = self.tags.into_iter();
         let tags = Tags::new(
             pairs

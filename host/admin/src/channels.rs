@@ -9,6 +9,7 @@
 use std::sync::Arc;
 
 use http::StatusCode;
+use openline_broker::channel::Room;
 use openline_broker::log::{PageLimit, PageQuery};
 use openline_broker::position::Position;
 use openline_broker::publication::Publication;
@@ -388,7 +389,14 @@ pub(crate) async fn publish(call: Call) -> Answered {
     let most = data_bytes * ESCAPED + PARTS_BYTES_MAX;
     let bytes = call.body.read(most, "a publication (message_bytes)");
     let publish: Publish = crate::body::shaped(&bytes.await?)?;
-    let publishing = publish.publishing(data_bytes)?;
+    let publishing = publish.publishing()?;
+    // A channel that is not there has nobody who would check it.
+    let room = Room {
+        data_bytes,
+        growth_bytes: usize::MAX,
+    };
+    let is_keyed = place.terms(&name).terms.keyed.is_some();
+    publishing.request.check(is_keyed, &room)?;
     let outcome = space.publish_and_wait(&name, publishing).await?;
     Ok(json(StatusCode::OK, &Outcome::new(&outcome)))
 }

@@ -241,6 +241,6 @@ mod tests {
         let asked = keys("HEAD", "/v1/connections");
         assert_eq!(asked, ["function", "tag", "after", "limit"]);
         assert!(keys("GET", "/v1/host").is_empty());
-        assert_eq!(endpoints().count(), 28);
+        assert_eq!(endpoints().count(), 37);
     }
 }
