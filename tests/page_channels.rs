@@ -147,88 +147,79 @@ async fn publications_of_the_page_and_of_others_arrive_with_and_without_history(
     assert_eq!(errors(&browser).await, [""; 0]);
 }
 
+/// Chooses how the data of a channel is sent, types it, and publishes.
+async fn send(browser: &Browser, row: &str, encoding: &str, data: &str) {
+    let css = format!("{row} [data-field=encoding]");
+    let choose = "document.querySelector(arguments[0]).value = arguments[1]";
+    browser.script(choose, json!([css, encoding])).await;
+    browser
+        .fill(&format!("{row} [data-field=data]"), data)
+        .await;
+    browser.click(&format!("{row} [data-action=publish]")).await;
+}
+
 #[tokio::test]
-async fn json_bytes_event_key_and_tags_are_published_as_typed() {
+async fn json_and_bytes_are_published_as_typed() {
     let host = host().await;
     let Some(browser) = Browser::start().await else {
         return;
     };
     visit(&browser, &host).await;
     let row = open(&browser, "room:1").await;
-    let choose = async |encoding: &str| {
-        let css = format!("{row} [data-field=encoding]");
-        let body = "document.querySelector(arguments[0]).value = arguments[1]";
-        browser.script(body, json!([css, encoding])).await;
-    };
-    let data = format!("{row} [data-field=data]");
-    let press = format!("{row} [data-action=publish]");
-    choose("json").await;
-    browser.fill(&data, "{").await;
-    browser.click(&press).await;
-    shows(
-        &browser,
-        &format!("{row} [data-part=publish-problem]"),
-        "not JSON",
-    )
-    .await;
-    focused(&browser, &data).await;
-    // Larger than JavaScript counts.
-    browser.fill(&data, r#"{"n":12345678901234567890}"#).await;
-    browser.click(&press).await;
+    let problem = format!("{row} [data-part=publish-problem]");
     let frames = format!("{row} [data-part=frames]");
-    shows(&browser, &frames, r#"{"n":12345678901234567890}"#).await;
-    choose("hex").await;
-    browser.fill(&data, "ff 00 7").await;
-    browser.click(&press).await;
-    shows(
-        &browser,
-        &format!("{row} [data-part=publish-problem]"),
-        "needs two",
-    )
-    .await;
-    browser.fill(&data, "ff 00 70").await;
-    browser.click(&press).await;
+    send(&browser, &row, "json", "{").await;
+    shows(&browser, &problem, "not JSON").await;
+    focused(&browser, &format!("{row} [data-field=data]")).await;
+    // Larger than JavaScript counts.
+    let exact = r#"{"n":12345678901234567890}"#;
+    send(&browser, &row, "json", exact).await;
+    shows(&browser, &frames, exact).await;
+    send(&browser, &row, "hex", "ff 00 7").await;
+    shows(&browser, &problem, "needs two").await;
+    send(&browser, &row, "hex", "ff 00 70").await;
     shows(&browser, &frames, "ff 00 70").await;
-    choose("text").await;
+    let path = "/v1/channels/room:1/history?function=fault-broker";
+    let page = host.ask("GET", path, None).await.value();
+    let kinds = page["publications"].as_array().unwrap().iter();
+    let kinds: Vec<_> = kinds.map(|it| it["kind"].as_str().unwrap()).collect();
+    assert_eq!(kinds, ["json", "binary"]);
+    assert_eq!(errors(&browser).await, [""; 0]);
+}
+
+#[tokio::test]
+async fn an_event_a_key_and_tags_are_published_and_refusals_are_said() {
+    let host = host().await;
+    let Some(browser) = Browser::start().await else {
+        return;
+    };
+    visit(&browser, &host).await;
+    let row = open(&browser, "room:1").await;
+    let frames = format!("{row} [data-part=frames]");
+    let field = async |name: &str, text: &str| {
+        let css = format!("{row} [data-field={name}]");
+        browser.fill(&css, text).await;
+    };
     browser.click(&format!("{row} .more > summary")).await;
-    browser
-        .fill(&format!("{row} [data-field=event]"), "created")
-        .await;
-    browser
-        .fill(&format!("{row} [data-field=tags]"), "kind")
-        .await;
-    browser.fill(&data, "a tag").await;
-    browser.click(&press).await;
-    shows(
-        &browser,
-        &format!("{row} [data-part=publish-problem]"),
-        "name=value",
-    )
-    .await;
-    browser
-        .fill(&format!("{row} [data-field=tags]"), "kind=a=b, to=all")
-        .await;
-    browser.click(&press).await;
+    field("event", "created").await;
+    field("tags", "kind").await;
+    send(&browser, &row, "text", "a tag").await;
+    let problem = format!("{row} [data-part=publish-problem]");
+    shows(&browser, &problem, "name=value").await;
+    field("tags", "kind=a=b, to=all").await;
+    send(&browser, &row, "text", "a tag").await;
     shows(&browser, &frames, "event created").await;
     shows(&browser, &frames, "kind=a=b · to=all").await;
     // What the host refuses is said, and stays to be corrected.
-    browser.fill(&format!("{row} [data-field=key]"), "k").await;
-    browser.fill(&data, "with a key").await;
-    browser.click(&press).await;
-    shows(
-        &browser,
-        &format!("{row} [data-part=outcome]"),
-        "a key is given",
-    )
-    .await;
+    field("key", "k").await;
+    send(&browser, &row, "text", "with a key").await;
+    let outcome = format!("{row} [data-part=outcome]");
+    shows(&browser, &outcome, "a key is given").await;
     let kept = "return document.querySelector(arguments[0]).value";
-    assert_eq!(
-        browser.script(kept, json!([data])).await,
-        json!("with a key")
-    );
-    let path = "/v1/channels/room:1/history?function=fault-broker";
-    let page = host.ask("GET", path, None).await.value();
-    assert_eq!(page["publications"].as_array().unwrap().len(), 3, "{page}");
+    let data = format!("{row} [data-field=data]");
+    let kept = browser.script(kept, json!([data])).await;
+    assert_eq!(kept, json!("with a key"));
+    assert_eq!(logged(&browser, &row).await, json!(["a tag"]));
     assert_eq!(errors(&browser).await, [""; 0]);
 }
 

@@ -449,56 +449,9 @@ async fn publications_at_their_bounds_and_past_them() {
     send("cursors", &json!({"text": "x", "key": texts(257)}))
         .await
         .refused(413, "too_large");
-    for (channel, body, status, error) in [
-        ("room:1", json!({}), 422, "data"),
-        ("room:1", json!({"text": "a", "json": "1"}), 422, "data"),
-        ("room:1", json!({"json": "{"}), 422, "not_json"),
-        ("room:1", json!({"json": ""}), 422, "not_json"),
-        ("room:1", json!({"base64": "a"}), 422, "not_base64"),
-        (
-            "room:1",
-            json!({"text": "a", "key": "k"}),
-            422,
-            "invalid_name",
-        ),
-        ("room:1", json!({"remove": true}), 422, "invalid_name"),
-        (
-            "room:1",
-            json!({"text": "a", "event": ""}),
-            422,
-            "invalid_name",
-        ),
-        (
-            "nobody",
-            json!({"text": "a", "key": "k"}),
-            422,
-            "invalid_name",
-        ),
-        ("cursors", json!({"text": "a"}), 422, "invalid_name"),
-        (
-            "cursors",
-            json!({"text": "a", "key": "k", "remove": true}),
-            422,
-            "invalid_name",
-        ),
-        ("room:1", json!({"text": 1}), 400, "bad_json"),
-        (
-            "room:1",
-            json!({"text": "a", "colour": "red"}),
-            400,
-            "bad_json",
-        ),
-        ("room:1", json!("a"), 400, "bad_json"),
-    ] {
-        send(channel, &body).await.refused(status, error);
-    }
-    let typed = Some(("text/plain", &b"x"[..]));
-    let path = at("room:1", "/publications");
-    host.ask("POST", &path, typed)
-        .await
-        .refused(415, "content_type");
     // The body at its bound: every byte of the data may be an escape of six.
     let most = 1_000 * 6 + 64 * 1024;
+    let path = at("room:1", "/publications");
     let padded = |bytes: usize| {
         let body = r#"{"text":"x"}"#;
         format!("{body}{}", " ".repeat(bytes - body.len()))
@@ -508,6 +461,48 @@ async fn publications_at_their_bounds_and_past_them() {
         let got = host.ask("POST", &path, Some(("application/json", body.as_bytes())));
         assert_eq!(got.await.status, status, "{bytes}");
     }
+}
+
+#[tokio::test]
+async fn what_cannot_be_published_is_refused() {
+    let host = host().await;
+    let invalid = (422, "invalid_name");
+    for (channel, body, (status, error)) in [
+        ("room:1", json!({}), (422, "data")),
+        ("room:1", json!({"text": "a", "json": "1"}), (422, "data")),
+        ("room:1", json!({"json": "{"}), (422, "not_json")),
+        ("room:1", json!({"json": ""}), (422, "not_json")),
+        ("room:1", json!({"base64": "a"}), (422, "not_base64")),
+        ("room:1", json!({"text": "a", "key": "k"}), invalid),
+        ("room:1", json!({"remove": true}), invalid),
+        ("room:1", json!({"text": "a", "event": ""}), invalid),
+        ("nobody", json!({"text": "a", "key": "k"}), invalid),
+        ("cursors", json!({"text": "a"}), invalid),
+        (
+            "cursors",
+            json!({"text": "a", "key": "k", "remove": true}),
+            invalid,
+        ),
+        ("room:1", json!({"text": 1}), (400, "bad_json")),
+        (
+            "room:1",
+            json!({"text": "a", "version": 1}),
+            (400, "bad_json"),
+        ),
+        ("room:1", json!("a"), (400, "bad_json")),
+    ] {
+        let path = at(channel, "/publications");
+        let got = host.json("POST", &path, &body).await;
+        got.refused(status, error);
+    }
+    let typed = Some(("text/plain", &b"x"[..]));
+    let path = at("room:1", "/publications");
+    host.ask("POST", &path, typed)
+        .await
+        .refused(415, "content_type");
+    // Nothing of that has made a channel.
+    let list = get(&host, &format!("/v1/channels?{BROKER}")).await.value();
+    assert_eq!(names(&list), [""; 0]);
 }
 
 /// Where no function is named, what it may send has the usual bound.

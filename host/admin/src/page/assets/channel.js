@@ -232,8 +232,11 @@ export class ChannelEntry {
   async #publish() {
     const body = this.#typed();
     if (body === undefined) return;
+    const data = field(this.form, "data");
+    const sent = data.value;
     const published = await this.#act("POST", ["publications"], { body }, told);
-    if (published) field(this.form, "data").value = "";
+    // What was typed meanwhile stays.
+    if (published && data.value === sent) data.value = "";
   }
 
   /** What the form says; nothing when something is wrong, which is said. */
