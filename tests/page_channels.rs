@@ -439,6 +439,53 @@ async fn ten_thousand_channels_are_found_by_pattern_and_turned_by_pages() {
 }
 
 #[tokio::test]
+async fn what_came_while_another_view_was_shown_is_there_once_and_in_order() {
+    let host = host().await;
+    let Some(browser) = Browser::start().await else {
+        return;
+    };
+    let mut other = host.connect("/broker").await;
+    publish(&mut other, "room:1", "one").await;
+    publish(&mut other, "room:2", "other").await;
+    visit(&browser, &host).await;
+    browser.element(&row("room:1")).await;
+    // A row that the host lists later stays in its place, with the focus.
+    open(&browser, "zone").await;
+    let order = "return [...document.querySelectorAll('[data-channel]')] \
+                 .map((it) => it.dataset.channel).join() === 'room:1,room:2,zone'";
+    let listed = "window.begun ??= performance.getEntriesByType('resource').length; \
+                  return performance.getEntriesByType('resource').length > window.begun + 12";
+    browser.until("more answers", listed, json!([])).await;
+    assert_eq!(browser.script(order, json!([])).await, json!(true));
+    focused(&browser, "[data-channel=zone] summary").await;
+
+    let row = open(&browser, "room:1").await;
+    publish(&mut other, "room:1", "two").await;
+    let frames = format!("{row} [data-part=frames]");
+    shows(&browser, &frames, "two").await;
+    browser.click("[data-to=functions]").await;
+    browser.element("[data-managed]").await;
+    until("the page to leave", async || {
+        let path = "/v1/channels/room:1?function=fault-broker";
+        host.ask("GET", path, None).await.value()["subscribers"] == 0
+    })
+    .await;
+    publish(&mut other, "room:1", "three").await;
+    browser.click("[data-to=channels]").await;
+    browser
+        .element(&format!("{row} [data-following=live]"))
+        .await;
+    publish(&mut other, "room:1", "four").await;
+    shows(&browser, &frames, "four").await;
+    let all = json!(["one", "two", "three", "four"]);
+    assert_eq!(logged(&browser, &row).await, all);
+    // Nothing is missing, so nothing is said to be.
+    let said = "return document.querySelector(arguments[0]).textContent.includes('missing')";
+    assert_eq!(browser.script(said, json!([frames])).await, json!(false));
+    assert_eq!(errors(&browser).await, [""; 0]);
+}
+
+#[tokio::test]
 async fn shared_channels_and_rates_are_seen_and_a_history_is_forgotten() {
     let host = host().await;
     let Some(browser) = Browser::start().await else {

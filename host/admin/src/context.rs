@@ -1,15 +1,16 @@
 //! The state that all requests to the admin interface share.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
+use openline_channels::budget::FunctionBudget;
 use openline_control::Deployer;
 use openline_gateway::gateway::Gateway;
+use parking_lot::Mutex;
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 
 use crate::page::Page;
-use crate::watching::StreamBudget;
 
 /// The description of the interface. It is made from the endpoints, so they
 /// receive it at run time.
@@ -42,5 +43,8 @@ pub(crate) struct Context {
     pub(crate) messages: Semaphore,
     /// Places for streams of channels.
     pub(crate) streams: Arc<Semaphore>,
-    pub(crate) stream_budget: StreamBudget,
+    /// What the connections of all streams may keep with the host. It is there
+    /// while there are streams: a function that is alone on its host shares its
+    /// room with nobody otherwise.
+    pub(crate) stream_budget: Mutex<Weak<FunctionBudget>>,
 }

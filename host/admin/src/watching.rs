@@ -12,7 +12,7 @@
 use std::convert::Infallible;
 use std::future::poll_fn;
 use std::pin::Pin;
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 use std::task::{Context as Polling, Poll};
 use std::time::Duration;
 
@@ -21,7 +21,6 @@ use http::header::{CONTENT_TYPE, HeaderName, HeaderValue};
 use http::response::Parts;
 use http_body::{Body, Frame};
 use http_body_util::BodyExt;
-use openline_channels::budget::FunctionBudget;
 use openline_channels::connection::{Facts, Item, Next, SocketOwner};
 use openline_channels::hub::{SubscribeError, Subscribing};
 use openline_channels::wakeups::Wakeups;
@@ -56,11 +55,6 @@ const PIECE_BYTES: usize = 16 << 10;
 /// How often a stream looks whether its channel is still the one of this name,
 /// and its token that of the host.
 const LOOK: Duration = Duration::from_secs(1);
-
-/// What the connections of all streams may keep with the host. It is there while
-/// there are streams: a function that is alone on its host shares its room with
-/// nobody otherwise.
-pub(crate) type StreamBudget = Mutex<Weak<FunctionBudget>>;
 
 /// A stream on its way to the listener. Answers travel through the router, whose
 /// bodies are not those of the listener.
