@@ -72,6 +72,7 @@ mod mutants;
 mod output;
 mod page;
 mod page_admin;
+mod page_channels;
 mod pressure;
 mod protocol;
 mod proxies;

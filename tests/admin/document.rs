@@ -21,6 +21,10 @@ struct Document {
     seen: BTreeSet<(String, String)>,
 }
 
+/// A channel of each sort.
+const CHANNELS: &str = "[[function.channel]]\npattern = \"room\"\nhistory = {}\npresence = true\n\
+                        [[function.channel]]\npattern = \"cursors\"\nkeyed = {}\n";
+
 const AT: &str = "file:///openapi.json";
 
 impl Document {
@@ -91,7 +95,8 @@ async fn every_operation_of_the_document_is_answered_as_it_says() {
     let host = AdminHost::with(openline_guests::FAULT_VERSION_A, "/numbered/{room}")
         .host(|host| {
             let host = host.instance(|instance| instance.affinity = Some("room".into()));
-            host.function(|function| function.triggers.push(tickets()))
+            host.channels(CHANNELS)
+                .function(|function| function.triggers.push(tickets()))
         })
         .start()
         .await;
@@ -125,6 +130,7 @@ async fn every_operation_of_the_document_is_answered_as_it_says() {
     }
     changes(&host, &mut document).await;
     keys(&host, &mut document).await;
+    channels(&host, &mut document).await;
     connections(&host, &mut document).await;
     drop(client);
     document.is_complete();
@@ -189,6 +195,52 @@ async fn keys(host: &AdminHost, document: &mut Document) {
         let got = host.ask("DELETE", &format!("{all}/{name}"), None).await;
         assert_eq!(got.status, status, "{name}: {got:?}");
         document.check("DELETE", one, &got);
+    }
+}
+
+/// Publishes on channels, reads them, and forgets one.
+async fn channels(host: &AdminHost, document: &mut Document) {
+    let (all, one) = ("/v1/channels", "/v1/channels/{channel}");
+    let query = "?function=fault-version-a";
+    for (channel, body, status) in [
+        (
+            "room",
+            json!({"text": "a", "event": "e", "tags": {"a": "b"}}),
+            200,
+        ),
+        ("cursors", json!({"base64": "/w==", "key": "k"}), 200),
+        ("cursors", json!({"text": "a"}), 422),
+        ("%00", json!({"text": "a"}), 400),
+    ] {
+        let path = format!("{all}/{channel}/publications{query}");
+        let got = host.json("POST", &path, &body).await;
+        assert_eq!(got.status, status, "{body}: {got:?}");
+        document.check("POST", "/v1/channels/{channel}/publications", &got);
+    }
+    for (more, status) in [("", 200), ("&limit=1", 200), ("&limit=0", 400)] {
+        let got = host.ask("GET", &format!("{all}{query}{more}"), None).await;
+        assert_eq!(got.status, status, "{got:?}");
+        document.check("GET", all, &got);
+    }
+    let nobody = "/subscribers/00000000000000000000000000000000";
+    for (method, channel, end, described, status) in [
+        ("GET", "room", "", "", 200),
+        ("GET", "cursors", "", "", 200),
+        ("GET", "none", "", "", 404),
+        ("GET", "room", "/members", "/members", 200),
+        ("GET", "cursors", "/members", "/members", 409),
+        ("GET", "room", "/history", "/history", 200),
+        ("GET", "room", "/values", "/values", 409),
+        ("GET", "cursors", "/values", "/values", 200),
+        ("DELETE", "room", "/history", "/history", 204),
+        ("DELETE", "room", nobody, "/subscribers/{id}", 404),
+        // One that is answered has no end.
+        ("GET", "%00", "/stream", "/stream", 400),
+    ] {
+        let path = format!("{all}/{channel}{end}{query}");
+        let got = host.ask(method, &path, None).await;
+        assert_eq!(got.status, status, "{method} {channel}{end}: {got:?}");
+        document.check(method, &format!("{one}{described}"), &got);
     }
 }
 

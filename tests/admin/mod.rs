@@ -2,11 +2,15 @@
 //! its document, compared with its answers.
 
 mod access;
+mod channel_streams;
+mod channels;
 mod components;
 mod document;
 mod input;
 mod routes;
 mod triggers;
+
+pub(crate) use channels::until;
 
 const WASM: &str = "application/wasm";
 

@@ -144,7 +144,7 @@ fn due(begun: Instant, patience: Duration, bytes: usize) -> Instant {
 }
 
 /// Reads JSON of a certain type; an error names the place.
-fn shaped<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
+pub(crate) fn shaped<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
     serde_json::from_slice(bytes).map_err(|error| {
         let message: String = error.to_string().chars().take(300).collect();
         let hint = if error.is_data() {

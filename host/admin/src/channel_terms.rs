@@ -1,6 +1,10 @@
 //! The terms of channels in the configuration, as the admin interface shows them.
 
-use openline_core::channel::{ChannelTable, HistoryTerms, JoinLeave, KeyedTerms};
+use openline_broker::terms::Found;
+use openline_core::channel::{
+    ChannelPattern, ChannelTable, ChannelTerms, HistoryTerms, JoinLeave, KeyedTerms,
+};
+use openline_core::name::FunctionName;
 use openline_core::units::{ByteSize, Period};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -10,8 +14,8 @@ use utoipa::ToSchema;
 #[schema(as = ChannelTerms)]
 #[expect(clippy::struct_excessive_bools, reason = "keys of the configuration")]
 pub(crate) struct ChannelTermsView {
-    /// Which names.
-    pattern: String,
+    /// Which names; null for a channel that no pattern matches.
+    pattern: Option<String>,
     /// The functions that share the channels; null for all. Null for a function's
     /// own.
     functions: Option<Vec<String>>,
@@ -54,13 +58,25 @@ struct KeyedView {
 
 /// The tables of a list.
 pub(crate) fn views(tables: &[ChannelTable]) -> Vec<ChannelTermsView> {
-    tables.iter().map(view).collect()
+    let of = |table: &ChannelTable| {
+        let functions = table.functions.as_deref();
+        view(Some(&table.pattern), functions, &table.terms)
+    };
+    tables.iter().map(of).collect()
 }
 
-fn view(table: &ChannelTable) -> ChannelTermsView {
-    let (terms, functions) = (&table.terms, table.functions.as_ref());
+/// The terms of one channel.
+pub(crate) fn found(found: &Found) -> ChannelTermsView {
+    view(found.pattern.as_deref(), None, &found.terms)
+}
+
+fn view(
+    pattern: Option<&ChannelPattern>,
+    functions: Option<&[FunctionName]>,
+    terms: &ChannelTerms,
+) -> ChannelTermsView {
     ChannelTermsView {
-        pattern: table.pattern.to_string(),
+        pattern: pattern.map(ToString::to_string),
         functions: functions.map(|names| names.iter().map(ToString::to_string).collect()),
         history: terms.history.as_ref().map(history),
         position_time: Period(terms.position_time).to_string(),

@@ -1,10 +1,12 @@
 //! The state that all requests to the admin interface share.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
+use openline_channels::budget::FunctionBudget;
 use openline_control::Deployer;
 use openline_gateway::gateway::Gateway;
+use parking_lot::Mutex;
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 
@@ -39,4 +41,10 @@ pub(crate) struct Context {
     /// Places for components that are in memory.
     pub(crate) components: Arc<Semaphore>,
     pub(crate) messages: Semaphore,
+    /// Places for streams of channels.
+    pub(crate) streams: Arc<Semaphore>,
+    /// What the connections of all streams may keep with the host. It is there
+    /// while there are streams: a function that is alone on its host shares its
+    /// room with nobody otherwise.
+    pub(crate) stream_budget: Mutex<Weak<FunctionBudget>>,
 }

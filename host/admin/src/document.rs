@@ -12,12 +12,13 @@ use crate::responses::ERRORS;
 use crate::routes;
 
 /// Bodies of requests, in which missing keys have their defaults.
-const REQUESTS: [&str; 8] = [
+const REQUESTS: [&str; 9] = [
     "SetAlias",
     "ShareNamed",
     "Promote",
     "SetTrigger",
     "Close",
+    "Publish",
     "MakeTicket",
     "Revoke",
     "MakeKey",
@@ -240,6 +241,6 @@ mod tests {
         let asked = keys("HEAD", "/v1/connections");
         assert_eq!(asked, ["function", "tag", "after", "limit"]);
         assert!(keys("GET", "/v1/host").is_empty());
-        assert_eq!(endpoints().count(), 28);
+        assert_eq!(endpoints().count(), 37);
     }
 }

@@ -12,7 +12,8 @@
 //! Bounded by [`CONNECTIONS_MAX`] TCP connections, all but [`PROBES_KEPT`] of
 //! which may wait for the workers; by the host's `request_timeout` for heads
 //! and for each piece of a body; and by a size for every body.
-//! [`LARGE_BODIES_MAX`] components and as many messages are read at once.
+//! [`LARGE_BODIES_MAX`] components and as many messages are read at once, and
+//! [`STREAMS_MAX`] channels are watched.
 
 mod access;
 mod aliases;
@@ -20,6 +21,8 @@ mod body;
 mod call;
 mod change;
 mod channel_terms;
+mod channel_views;
+mod channels;
 mod config;
 mod connections;
 mod context;
@@ -38,6 +41,7 @@ mod router;
 mod routes;
 mod serve;
 mod triggers;
+mod watching;
 
 use std::io;
 use std::net::SocketAddr;
@@ -70,6 +74,9 @@ pub const PROBES_KEPT: usize = 8;
 /// the first byte until they are deployed; and as many messages. Two, so that a
 /// stalled one does not block the next.
 pub const LARGE_BODIES_MAX: usize = 2;
+/// Streams of channels at once: as many as a few people open who watch. Each
+/// keeps its TCP connection. With few TCP connections, a quarter of them.
+pub const STREAMS_MAX: usize = 16;
 
 /// Settings of the interface.
 #[derive(Clone, Debug)]
@@ -140,6 +147,8 @@ impl Admin {
             working: Semaphore::new(places - PROBES_KEPT.min(places / 4)),
             components: Arc::new(Semaphore::new(LARGE_BODIES_MAX)),
             messages: Semaphore::new(LARGE_BODIES_MAX),
+            stream_budget: Default::default(),
+            streams: Arc::new(Semaphore::new(STREAMS_MAX.min(places / 4))),
         };
         Ok(Self {
             listener,

@@ -13,7 +13,7 @@ use crate::problem::Written;
 #[openapi(
     info(
         title = "Openline's admin interface",
-        description = "Functions, versions, aliases, triggers, API keys, connections, and the configuration in force. Every path that has GET answers HEAD, too. Keys of the query and of JSON that are not described here are errors. Other methods are answered with 405 and other paths with 404, with the same shape of errors.",
+        description = "Functions, versions, aliases, triggers, API keys, channels, connections, and the configuration in force. Every path that has GET answers HEAD, too. Keys of the query and of JSON that are not described here are errors. Other methods are answered with 405 and other paths with 404, with the same shape of errors.",
         license(name = "Apache-2.0", identifier = "Apache-2.0")
     ),
     servers((
@@ -28,6 +28,7 @@ use crate::problem::Written;
         (name = "aliases"),
         (name = "triggers"),
         (name = "keys"),
+        (name = "channels"),
         (name = "connections")
     ),
     components(schemas(Written))

@@ -8,7 +8,9 @@ use utoipa_axum::routes;
 
 use crate::context::Context;
 use crate::responses::Base;
-use crate::{aliases, config, connections, credentials, functions, host, keys, triggers};
+use crate::{
+    aliases, channels, config, connections, credentials, functions, host, keys, triggers, watching,
+};
 
 /// All routes with their descriptions.
 pub(crate) fn routes() -> OpenApiRouter<Arc<Context>> {
@@ -31,6 +33,14 @@ pub(crate) fn routes() -> OpenApiRouter<Arc<Context>> {
         .routes(routes!(credentials::revoke))
         .routes(routes!(keys::list, keys::make))
         .routes(routes!(keys::revoke))
+        .routes(routes!(channels::list))
+        .routes(routes!(channels::show))
+        .routes(routes!(channels::members))
+        .routes(routes!(channels::history, channels::clear))
+        .routes(routes!(channels::values))
+        .routes(routes!(channels::publish))
+        .routes(routes!(watching::stream))
+        .routes(routes!(channels::unsubscribe))
         .routes(routes!(connections::list))
         .routes(routes!(connections::show))
         .routes(routes!(connections::send))

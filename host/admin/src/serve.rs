@@ -11,6 +11,7 @@ use http::header::{CONTENT_LENGTH, HeaderValue, LOCATION};
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
 use openline_admission::peer::Peer;
+use openline_gateway::answer_body::AnswerBody;
 use openline_gateway::reserved::{Answer, RESERVED_PATH, RequestBody, Reserved, is_reserved};
 use tokio::task::JoinHandle;
 use tower::ServiceExt;
@@ -18,8 +19,9 @@ use tower::ServiceExt;
 use crate::access::{self, Scope, Token};
 use crate::context::Context;
 use crate::page::{self, PageListener};
-use crate::problem::{Answered, Problem};
+use crate::problem::Problem;
 use crate::router::{nothing_here, router};
+use crate::watching::Streamed;
 
 /// Answers requests to the admin interface.
 #[derive(Debug)]
@@ -36,24 +38,33 @@ impl Interface {
 }
 
 impl Reserved for Interface {
-    fn answer(&self, request: Request<RequestBody>, peer: Peer) -> BoxFuture<'_, Answer> {
+    fn answer(
+        &self,
+        request: Request<RequestBody>,
+        peer: Peer,
+    ) -> BoxFuture<'_, Response<AnswerBody>> {
         answer(self, request, peer).boxed()
     }
 }
 
 /// Answers a probe here, because this may be the only thread that still runs,
 /// and lets the workers answer everything else.
-async fn answer(interface: &Interface, request: Request<RequestBody>, peer: Peer) -> Answer {
+async fn answer(
+    interface: &Interface,
+    request: Request<RequestBody>,
+    peer: Peer,
+) -> Response<AnswerBody> {
     let context = &interface.context;
     let (method, path) = (request.method(), request.uri().path());
     if let Some(answer) = context.gateway.probe(method, path) {
-        return answer;
+        return answer.map(Into::into);
     }
     let Ok(_place) = context.working.try_acquire() else {
         let problem = Problem::new(503, "busy", "the host has too many requests to answer");
         return problem
             .hint("try again; where `/.openline/live` says that the host hangs, see its log")
-            .answer();
+            .answer()
+            .map(Into::into);
     };
     let (asked, router) = (Arc::clone(context), interface.router.clone());
     let answering = async move { work(&asked, router, request, &peer).await };
@@ -61,7 +72,8 @@ async fn answer(interface: &Interface, request: Request<RequestBody>, peer: Peer
     let answered = (&mut answering.0).await;
     answered.unwrap_or_else(|_| {
         let problem = Problem::new(500, "internal", "the host failed to answer");
-        problem.hint("see the host's log").answer()
+        let answer = problem.hint("see the host's log").answer();
+        answer.map(Into::into)
     })
 }
 
@@ -79,10 +91,10 @@ async fn work(
     router: Router,
     request: Request<RequestBody>,
     peer: &Peer,
-) -> Answer {
+) -> Response<AnswerBody> {
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     let answered = Box::pin(respond(context, router, request, peer)).await;
-    let answer = answered.unwrap_or_else(Problem::answer);
+    let answer = answered.unwrap_or_else(|problem| problem.answer().map(Into::into));
     let status = answer.status().as_u16();
     if matches!(method, Method::GET | Method::HEAD) {
         tracing::debug!(%peer, %method, path, status, "admin");
@@ -98,7 +110,7 @@ async fn respond(
     router: Router,
     request: Request<RequestBody>,
     peer: &Peer,
-) -> Answered {
+) -> Result<Response<AnswerBody>, Problem> {
     let (parts, body) = request.into_parts();
     let path = parts.uri.path();
     let table = context.gateway.services().table();
@@ -112,11 +124,12 @@ async fn respond(
     let token = table.config.admin_token.as_deref().map(Token::new);
     access::check(token.as_ref(), &parts.uri, &parts.headers, peer, scope)?;
     if path == "/" {
-        return Ok(to_the_page());
+        return Ok(to_the_page().map(Into::into));
     }
     if is_reserved(path) {
         let content = context.page.content(&parts, PageListener::Admin);
-        return Ok(content.unwrap_or_else(|refusal| refusal.answer()));
+        let answer = content.unwrap_or_else(|refusal| refusal.answer());
+        return Ok(answer.map(Into::into));
     }
     // The router would take an empty segment for a name.
     if path.split('/').skip(1).any(str::is_empty) {
@@ -130,9 +143,14 @@ async fn respond(
         // hyper sets the length when it writes the answer.
         parts.headers.remove(CONTENT_LENGTH);
     }
-    // Endpoints answer with complete bodies, so this takes no waiting.
+    // Who asks for the head of a stream has no use for its body.
+    if let Some(stream) = Streamed::take(&mut parts).filter(|_| !head) {
+        return Ok(Response::from_parts(parts, stream));
+    }
+    // Other endpoints answer with complete bodies, so this takes no waiting.
     let body = body.collect().await.map_err(|_| Problem::internal())?;
-    Ok(Response::from_parts(parts, Full::new(body.to_bytes())))
+    let body = Full::new(body.to_bytes());
+    Ok(Response::from_parts(parts, body.into()))
 }
 
 fn to_the_page() -> Answer {

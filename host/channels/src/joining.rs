@@ -50,7 +50,7 @@ pub(crate) fn join(
         return Err(SubscribeError::Unrecoverable);
     }
     let mut event = None;
-    if terms.presence {
+    if terms.presence && !subscribing.is_unseen {
         let member = Member {
             connection: connection.id(),
             user: connection.facts().user.clone(),

@@ -1,18 +1,46 @@
 //! Channels for callers that are no connections of a function: subscribers that
-//! are in no hub, and operators that end all of a channel's.
+//! are in no hub, publishers that may wait, and operators that end all of a
+//! channel's.
 
 use std::sync::Arc;
 
 use openline_broker::channel::Backlog;
+use openline_broker::outcome::{Outcome, PublishError};
 use openline_core::close::{CloseInfo, CloseReason};
 use openline_core::name::ChannelName;
 
 use crate::connection::{Connection, Subscription};
 use crate::hub::{SubscribeError, Subscribing};
-use crate::space::Space;
+use crate::space::{Publishing, Space};
 use crate::wakeups::Wakeups;
 
+/// With more subscribers than this a publish is done on a thread that may wait:
+/// to put a message into so many outboxes takes about a millisecond.
+const SUBSCRIBERS_AT_ONCE_MAX: usize = 4_096;
+
 impl Space {
+    /// Publishes for a caller that waits for the outcome, without keeping the
+    /// thread for long. A caller that stops waiting may have published.
+    ///
+    /// # Errors
+    ///
+    /// See [`PublishError`].
+    pub async fn publish_and_wait(
+        self: &Arc<Self>,
+        name: &ChannelName,
+        publishing: Publishing,
+    ) -> Result<Outcome, PublishError> {
+        let answered = if self.subscribers(name) <= SUBSCRIBERS_AT_ONCE_MAX {
+            self.publish(name, publishing, &mut Wakeups::default())
+        } else {
+            let (space, name) = (Arc::clone(self), name.clone());
+            let putting = move || space.publish(&name, publishing, &mut Wakeups::default());
+            let put = tokio::task::spawn_blocking(putting).await;
+            put.map_err(|_| PublishError::Unavailable)?
+        };
+        answered.wait().await
+    }
+
     /// Subscribes a connection, which need not be in a hub, and puts what it gets
     /// first into its outbox. The publications of the backlog are in there, too;
     /// `None` if it was subscribed before.

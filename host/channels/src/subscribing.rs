@@ -47,6 +47,9 @@ pub struct Subscribing<'a> {
     pub is_once: bool,
     /// Whether its peer has asked for it, which has it as long as it may.
     pub is_asked: bool,
+    /// Whether it only looks: it is no member of a channel with presence, and the
+    /// others are not told of it.
+    pub is_unseen: bool,
     /// Makes the messages that it gets before anything new, which are frames if it
     /// has a dialect. By default, each publication of the backlog, behind the news
     /// of the subscription in a dialect.

@@ -114,7 +114,7 @@ async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
 ) {
     let answer = |request, _| {
         let answering = reserved.answer(boxed(request), peer.clone());
-        async { Ok(answering.await.map(Into::into)) }
+        async { Ok(answering.await) }
     };
     transport::serve_requests(stream, &peer, gateway, slot, answer).await;
 }

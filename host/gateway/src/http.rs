@@ -34,8 +34,9 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use crate::answer_body::AnswerBody;
 use crate::gateway::{Gateway, Permit, Place};
-use crate::outside::{self, AnswerBody, Outside};
+use crate::outside::{self, Outside};
 use crate::pages;
 use crate::request_id::{Asked, REQUEST_ID, RequestId};
 use crate::requests::Slot;
@@ -264,7 +265,7 @@ pub(crate) async fn answer<S: Handover>(
     if is_reserved(parts.uri.path()) {
         let request = Request::from_parts(parts, body);
         let answer = answer_reserved(site, request, peer, connects).await;
-        return Ok(answer.map(Into::into));
+        return Ok(answer);
     }
     let asked = Asked {
         id,
@@ -312,7 +313,7 @@ pub(crate) async fn answer<S: Handover>(
 /// Makes an answer without a connection one that the peer takes for that: over
 /// HTTP/2 any status of 2xx accepts a WebSocket (RFC 8441 section 5), and the
 /// body of the answer would be its first bytes.
-fn decline(answer: &mut Answer) {
+fn decline<B>(answer: &mut Response<B>) {
     if answer.status().is_success() {
         *answer.status_mut() = StatusCode::FORBIDDEN;
     }
@@ -468,12 +469,12 @@ async fn answer_reserved(
     request: Request<Incoming>,
     peer: &Peer,
     connects: bool,
-) -> Answer {
+) -> Response<AnswerBody> {
     let (method, path) = (request.method(), request.uri().path());
     let mut answer = match (site.gateway.probe(method, path), &site.reserved) {
-        (Some(answer), _) => answer,
+        (Some(answer), _) => answer.map(Into::into),
         (None, Some(reserved)) => reserved.answer(boxed(request), peer.clone()).await,
-        (None, None) => Refusal::not_found().answer(),
+        (None, None) => Refusal::not_found().answer().map(Into::into),
     };
     if connects {
         decline(&mut answer);

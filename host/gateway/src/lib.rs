@@ -10,6 +10,7 @@
 //! implementation of [`reserved::Reserved`], and those of publishers to one of
 //! [`outside::Outside`].
 
+pub mod answer_body;
 mod arrival;
 mod connection;
 mod cookie;

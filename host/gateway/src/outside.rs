@@ -6,18 +6,12 @@
 //! An answer may be a stream, which lasts as long as its publisher of events
 //! does. Its TCP connection keeps its place in `requests` meanwhile.
 
-use std::convert::Infallible;
 use std::fmt;
-use std::pin::Pin;
-use std::task::{Context, Poll};
 
-use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use http::request::Parts;
 use http::{Request, Response, Uri};
-use http_body_util::Full;
-use http_body_util::combinators::BoxBody;
-use hyper::body::{Body, Frame, Incoming, SizeHint};
+use hyper::body::Incoming;
 use openline_admission::admit::{self, Noted};
 use openline_admission::normalise::Normal;
 use openline_admission::peer::Peer;
@@ -25,6 +19,7 @@ use openline_admission::refusal::Refusal as Denied;
 use openline_core::config::Listener;
 use openline_core::trigger::Found;
 
+pub use crate::answer_body::AnswerBody;
 use crate::http::Site;
 use crate::request_id::Asked;
 use crate::rescue::Refusal;
@@ -42,15 +37,6 @@ pub struct Caller {
     pub id: String,
 }
 
-/// The body of an answer.
-#[derive(Debug)]
-pub enum AnswerBody {
-    /// It is whole in memory.
-    Whole(Full<Bytes>),
-    /// It comes bit by bit, for as long as it may take.
-    Stream(BoxBody<Bytes, Infallible>),
-}
-
 /// Answers requests from outside.
 pub trait Outside: fmt::Debug + Send + Sync + 'static {
     /// Answers one request. Refusals are answers, too.
@@ -59,48 +45,6 @@ pub trait Outside: fmt::Debug + Send + Sync + 'static {
         request: Request<RequestBody>,
         caller: Caller,
     ) -> BoxFuture<'_, Response<AnswerBody>>;
-}
-
-impl AnswerBody {
-    /// Whether it comes bit by bit.
-    pub fn is_stream(&self) -> bool {
-        matches!(self, Self::Stream(_))
-    }
-}
-
-impl From<Full<Bytes>> for AnswerBody {
-    fn from(body: Full<Bytes>) -> Self {
-        Self::Whole(body)
-    }
-}
-
-impl Body for AnswerBody {
-    type Data = Bytes;
-    type Error = Infallible;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        match &mut *self {
-            Self::Whole(body) => Pin::new(body).poll_frame(cx),
-            Self::Stream(body) => Pin::new(body).poll_frame(cx),
-        }
-    }
-
-    fn is_end_stream(&self) -> bool {
-        match self {
-            Self::Whole(body) => body.is_end_stream(),
-            Self::Stream(body) => body.is_end_stream(),
-        }
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        match self {
-            Self::Whole(body) => body.size_hint(),
-            Self::Stream(body) => body.size_hint(),
-        }
-    }
 }
 
 /// Answers a request from outside; `None` if it is not one.

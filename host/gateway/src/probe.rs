@@ -6,9 +6,10 @@
 use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use http::{Method, Request, StatusCode};
+use http::{Method, Request, Response, StatusCode};
 use openline_admission::peer::Peer;
 
+use crate::answer_body::AnswerBody;
 use crate::gateway::Gateway;
 use crate::rescue::Refusal;
 use crate::reserved::{Answer, RequestBody, Reserved, check_method, reserved_response};
@@ -52,11 +53,15 @@ impl Gateway {
 
 /// On the listener of `probes` the gateway answers probes and nothing else.
 impl Reserved for Gateway {
-    fn answer(&self, request: Request<RequestBody>, peer: Peer) -> BoxFuture<'_, Answer> {
+    fn answer(
+        &self,
+        request: Request<RequestBody>,
+        peer: Peer,
+    ) -> BoxFuture<'_, Response<AnswerBody>> {
         let path = request.uri().path();
         tracing::debug!(%peer, path, "probe");
         let answer = self.probe(request.method(), path);
         let answer = answer.unwrap_or_else(|| Refusal::not_found().answer());
-        std::future::ready(answer).boxed()
+        std::future::ready(answer.map(Into::into)).boxed()
     }
 }

@@ -13,6 +13,7 @@ use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use openline_admission::peer::Peer;
 
+use crate::answer_body::AnswerBody;
 use crate::rescue::Refusal;
 
 /// The path that the host keeps for itself, with all that is below it.
@@ -46,7 +47,11 @@ pub type RequestBody = BoxBody<Bytes, Box<dyn std::error::Error + Send + Sync>>;
 /// Answers requests that ask for the host and not for a function.
 pub trait Reserved: fmt::Debug + Send + Sync + 'static {
     /// Answers one request of a peer. Refusals are answers, too.
-    fn answer(&self, request: Request<RequestBody>, peer: Peer) -> BoxFuture<'_, Answer>;
+    fn answer(
+        &self,
+        request: Request<RequestBody>,
+        peer: Peer,
+    ) -> BoxFuture<'_, Response<AnswerBody>>;
 }
 
 /// Whether a path is the host's own.

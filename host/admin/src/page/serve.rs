@@ -13,12 +13,13 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use http::header::{HOST, HeaderValue, LOCATION};
 use http::request::Parts;
-use http::{HeaderMap, Request, StatusCode, Uri};
+use http::{HeaderMap, Request, Response, StatusCode, Uri};
 use openline_admission::peer::Peer;
 use openline_admission::services::{Service, Services};
 use openline_control::Deployer;
 use openline_core::config::PageAccess;
 use openline_engine::CallStyle;
+use openline_gateway::answer_body::AnswerBody;
 use openline_gateway::gateway::Gateway;
 use openline_gateway::rescue::Refusal;
 use openline_gateway::reserved::{Answer, RequestBody, Reserved, check_method, reserved_response};
@@ -47,7 +48,11 @@ pub struct Page {
 
 /// For the listener of connections. A peer that may not see the page gets 404.
 impl Reserved for Page {
-    fn answer(&self, request: Request<RequestBody>, peer: Peer) -> BoxFuture<'_, Answer> {
+    fn answer(
+        &self,
+        request: Request<RequestBody>,
+        peer: Peer,
+    ) -> BoxFuture<'_, Response<AnswerBody>> {
         let (parts, _body) = request.into_parts();
         let allowed = match self.gateway.services().table().config.page {
             PageAccess::Everyone => true,
@@ -62,7 +67,7 @@ impl Reserved for Page {
             Err(Refusal::not_found())
         };
         let answer = answered.unwrap_or_else(|refusal| refusal.answer());
-        std::future::ready(answer).boxed()
+        std::future::ready(answer.map(Into::into)).boxed()
     }
 }
 

@@ -5,7 +5,7 @@ use openline_gateway::reserved::RESERVED_HEADERS;
 
 use super::{Asset, INDEX_PATH, LISTING_PATH, asset, development};
 
-const NAMES: [&str; 20] = [
+const NAMES: [&str; 24] = [
     "",
     "page.css",
     "icon.svg",
@@ -17,6 +17,10 @@ const NAMES: [&str; 20] = [
     "aliases.js",
     "deploy.js",
     "upload.js",
+    "channels.js",
+    "channel.js",
+    "following.js",
+    "publication.js",
     "lines.js",
     "line.js",
     "confirm.js",

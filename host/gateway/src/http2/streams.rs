@@ -23,8 +23,8 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::{CANCELLED_MAX, FRAME_BYTES};
+use crate::answer_body::AnswerBody;
 use crate::gateway::{Held, Permit, Place};
-use crate::outside::AnswerBody;
 
 /// The streams of one TCP connection.
 #[derive(Debug)]

@@ -15,7 +15,7 @@ use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use http::header::{CONTENT_TYPE, HeaderValue};
-use http::{Method, Request};
+use http::{Method, Request, Response};
 use http_body_util::Full;
 use openline_admission::peer::Peer;
 use parking_lot::RwLock;
@@ -25,6 +25,7 @@ use rustls::server::{ClientHello, NoServerSessionStorage};
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 
 use super::provider::provider;
+use crate::answer_body::AnswerBody;
 use crate::rescue::Refusal;
 use crate::reserved::{Answer, RequestBody, Reserved, check_method};
 
@@ -183,12 +184,16 @@ impl fmt::Debug for Challenges {
 
 /// On the listener of `acme_listen` the host answers challenges and nothing else.
 impl Reserved for Challenges {
-    fn answer(&self, request: Request<RequestBody>, peer: Peer) -> BoxFuture<'_, Answer> {
+    fn answer(
+        &self,
+        request: Request<RequestBody>,
+        peer: Peer,
+    ) -> BoxFuture<'_, Response<AnswerBody>> {
         let answer = self.find(request.method(), request.uri().path());
         let found = answer.is_ok();
         tracing::debug!(%peer, path = request.uri().path(), found, "challenge");
         let answer = answer.unwrap_or_else(|refusal| refusal.answer());
-        std::future::ready(answer).boxed()
+        std::future::ready(answer.map(Into::into)).boxed()
     }
 }
 

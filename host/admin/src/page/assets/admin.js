@@ -2,6 +2,7 @@
 // host.
 
 import { connectTo } from "./address.js";
+import { ChannelList } from "./channels.js";
 import { part, setText } from "./dom.js";
 import { duration } from "./format.js";
 import { read } from "./interface.js";
@@ -20,8 +21,13 @@ export class AdminViews {
         this.lines.filter(name, "");
         location.hash = "#/connections";
       },
+      showChannels: (name) => {
+        this.channels.filter(name);
+        location.hash = "#/channels";
+      },
     });
     this.lines = new Lines(document.getElementById("lines"), changed);
+    this.channels = new ChannelList(document.getElementById("channels"), changed);
   }
 
   /** Shows the views. Rejects when the host does not say where it listens. */
@@ -45,7 +51,7 @@ export class AdminViews {
 
   /** Asks for what the view shows. Rejects as `read` does. */
   async refresh() {
-    const shown = { functions: this.managed, connections: this.lines }[this.view];
+    const shown = { functions: this.managed, connections: this.lines, channels: this.channels }[this.view];
     const [host] = await Promise.all([read(["host"]), shown?.refresh()]);
     this.#showHost(host);
   }
@@ -58,7 +64,7 @@ export class AdminViews {
   }
 
   #showView() {
-    const named = /^#\/(functions|connections|try)$/.exec(location.hash)?.[1];
+    const named = /^#\/(functions|connections|channels|try)$/.exec(location.hash)?.[1];
     // Another fragment is a place within a view.
     this.view = named ?? this.view ?? FIRST;
     for (const view of document.querySelectorAll("[data-view]")) view.hidden = view.dataset.view !== this.view;
@@ -66,6 +72,7 @@ export class AdminViews {
       if (link.dataset.to === this.view) link.setAttribute("aria-current", "page");
       else link.removeAttribute("aria-current");
     }
+    this.channels.setShown(this.view === "channels");
     const skip = document.querySelector(".skip");
     skip.hidden = this.view !== "try";
   }

@@ -28,6 +28,11 @@ export function whole(number) {
   return numbers.format(number);
 }
 
+/** How often something happens: "0/s", "0.5/s", "1,200/s". */
+export function rate(perSecond) {
+  return `${perSecond < 10 ? Math.round(perSecond * 10) / 10 : whole(Math.round(perSecond))}/s`;
+}
+
 /** "1 instance", "2 instances". */
 export function count(number, noun) {
   return `${whole(number)} ${noun}${number === 1 ? "" : "s"}`;

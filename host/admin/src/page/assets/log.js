@@ -37,7 +37,8 @@ export class FrameLog {
     new ResizeObserver(() => this.#follow()).observe(this.scroller);
   }
 
-  text(direction, text, bytes) {
+  /** `more` has what is known beside the data: its time, type and a note. */
+  text(direction, text, bytes, more = {}) {
     const shown = head(text, TEXT_CHARACTERS_MAX);
     const cut = text.length - shown.length;
     this.#add({
@@ -45,11 +46,12 @@ export class FrameLog {
       type: "text",
       bytes,
       data: shown,
-      note: cut > 0 ? `${count(cut, "more character")} not shown` : "",
+      ...more,
+      note: noted(cut > 0 ? `${count(cut, "more character")} not shown` : "", more.note),
     });
   }
 
-  binary(direction, bytes) {
+  binary(direction, bytes, more = {}) {
     const shown = bytes.subarray(0, BINARY_BYTES_MAX);
     const cut = bytes.length - shown.length;
     this.#add({
@@ -57,7 +59,8 @@ export class FrameLog {
       type: "binary",
       bytes: bytes.length,
       data: hex(shown),
-      note: cut > 0 ? `${count(cut, "more byte")} not shown` : "",
+      ...more,
+      note: noted(cut > 0 ? `${count(cut, "more byte")} not shown` : "", more.note),
     });
   }
 
@@ -81,7 +84,7 @@ export class FrameLog {
   }
 
   #add(entry) {
-    entry.time = new Date();
+    entry.time ??= new Date();
     this.waiting.push(entry);
     // A hidden page is not repainted, so waiting rows must be bounded as well.
     if (this.waiting.length > ROWS_MAX) {
@@ -132,6 +135,10 @@ export class FrameLog {
     // The button disappears, but the focus must not.
     this.scroller.focus({ preventScroll: true });
   }
+}
+
+function noted(...notes) {
+  return notes.filter((note) => note !== undefined && note !== "").join(" · ");
 }
 
 function rowOf(entry) {

@@ -18,7 +18,7 @@ const INSTANCES_MAX = 100;
 export class ManagedList {
   /**
    * `hooks.changed()` has the host asked again, `hooks.showConnections(name)`
-   * shows those of a function.
+   * and `hooks.showChannels(name)` show those of a function.
    */
   constructor(root, hooks) {
     this.root = root;
@@ -60,6 +60,7 @@ class ManagedFunction {
     const area = new DeployArea(this.element, { changed: hooks.changed, name });
     part(this.element, "deploy-slot").append(area.element);
     action(this.element, "connections").addEventListener("click", () => hooks.showConnections(name));
+    action(this.element, "channels").addEventListener("click", () => hooks.showChannels(name));
     confirming(
       action(this.element, "remove-function"),
       () => `Remove ${name} with all its versions?`,
