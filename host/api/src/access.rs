@@ -200,6 +200,16 @@ impl Place {
         })
     }
 
+    /// Whether its function is still one that the host has.
+    pub(crate) fn is_there(&self, services: &Services) -> bool {
+        let Some(function) = &self.function else {
+            return true;
+        };
+        let aliases = services.aliases();
+        let mut all = aliases.iter().map(|alias| alias.commons());
+        all.any(|it| Arc::ptr_eq(it, function))
+    }
+
     /// The channel of a name with its space, if the key gives a scope on it.
     pub(crate) fn channel(
         &self,
