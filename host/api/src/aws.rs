@@ -160,6 +160,8 @@ fn denied(denied: Denied) -> Failed {
         Denied::Invalid => (Failure::UnknownKey, None),
         Denied::Rate(wait) => (Failure::Limit, Some(wait.as_secs().max(1))),
         Denied::Scope => (Failure::Forbidden, None),
-        Denied::Channel | Denied::Function | Denied::NoFunction => (Failure::BadRequest, None),
+        Denied::Query | Denied::Channel | Denied::Function | Denied::NoFunction => {
+            (Failure::BadRequest, None)
+        }
     }
 }

@@ -164,6 +164,7 @@ impl Fault {
         match self {
             Self::Denied(denied) => match denied {
                 Denied::Missing | Denied::Invalid => Refusal::Unauthorized,
+                Denied::Query => Refusal::BadRequest,
                 Denied::Scope => Refusal::Denied,
                 Denied::Rate(_) => Refusal::TooManyRequests,
                 Denied::Channel | Denied::Function | Denied::NoFunction => Refusal::UnknownChannel,
@@ -193,6 +194,10 @@ impl Denied {
         let invalid = |name, why| ApiError::Invalid { name, why };
         match self {
             Self::Missing | Self::Invalid => ApiError::Unauthorized,
+            Self::Query => invalid(
+                "query",
+                "has a parameter twice, or one that is too long or not UTF-8",
+            ),
             Self::Scope => ApiError::Denied,
             Self::Rate(_) => ApiError::RateLimited,
             Self::Channel => invalid(
@@ -202,7 +207,7 @@ impl Denied {
             Self::Function => ApiError::NotFound("function"),
             Self::NoFunction => invalid(
                 "function",
-                "is missing in the query, and functions do not share the channel",
+                "is missing in the query, and functions do not share this channel",
             ),
         }
     }
