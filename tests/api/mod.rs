@@ -1,8 +1,10 @@
 //! Publishers outside of the host, as they speak: over sockets, with keys.
 
+mod clients;
 mod protocols;
 mod reloads;
 mod requests;
+mod signed;
 mod streams;
 
 use openline_core::authentication::UnixTime;
