@@ -1,6 +1,9 @@
 //! Our own requests, right and wrong.
 
+use std::sync::Arc;
+
 use openline_core::key::Scope;
+use openline_core::name::ChannelName;
 
 use super::Outside;
 
