@@ -1,6 +1,7 @@
 //! Publishers outside of the host, as they speak: over sockets, with keys.
 
 mod clients;
+mod listener;
 mod protocols;
 mod reloads;
 mod requests;
