@@ -5,6 +5,7 @@ mod listener;
 mod protocols;
 mod reloads;
 mod requests;
+mod restarts;
 mod signed;
 mod streams;
 
