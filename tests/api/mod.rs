@@ -3,6 +3,7 @@
 mod clients;
 mod listener;
 mod protocols;
+mod pushflo;
 mod reloads;
 mod requests;
 mod restarts;
