@@ -1,14 +1,21 @@
 //! Publishers outside of the host, as they speak: over sockets, with keys.
 
+mod clients;
+mod listener;
 mod protocols;
+mod pushflo;
+mod reloads;
 mod requests;
+mod restarts;
+mod signed;
 mod streams;
 
 use openline_core::authentication::UnixTime;
 use openline_core::channel::ChannelPattern;
-use openline_core::config::ApiConfig;
+use openline_core::config::{ApiConfig, Config};
 use openline_core::key::{KeyTerms, Scope, Scopes};
 use openline_core::name::{FunctionName, KeyName};
+use openline_firewall::rules::Firewalls;
 use serde_json::Value;
 
 use openline_kit::exchange::with_head;
@@ -76,6 +83,19 @@ impl Outside {
         self.host.function_on("/broker").function().clone()
     }
 
+    /// Takes its function out of the configuration.
+    pub(super) async fn without_function(&self) {
+        let config = Config {
+            server: self.host.server(),
+            channels: Vec::new(),
+            functions: Vec::new(),
+            keys: Vec::new(),
+        };
+        let deployer = &self.host.deployer;
+        let reloading = deployer.reload((config, Firewalls::default()), Vec::new());
+        Box::pin(reloading).await.unwrap();
+    }
+
     /// Makes a key for the function with these scopes.
     pub(super) fn key(&self, name: &str, scopes: &[Scope], channels: &[&str]) -> String {
         self.pair(name, scopes, channels, false).1
@@ -101,7 +121,8 @@ impl Outside {
         };
         let keys = self.host.gateway.services().keys();
         let made = keys.make(terms, aws, UnixTime(1)).unwrap();
-        let id = made.record.credential.to_string();
+        let id = made.record.credential.access_key_id();
+        let id = id.map_or_else(String::new, |id| id.as_str().to_owned());
         keys.take(made.record).unwrap();
         let secret = String::from_utf8(made.secret.bytes().to_vec()).unwrap();
         (id, secret)
@@ -127,6 +148,16 @@ impl Outside {
     pub(super) async fn with_key(&self, request: &str, key: &str, body: &str) -> Got {
         let lines = format!("authorization: Bearer {key}\r\n");
         self.ask(request, &lines, body.as_bytes()).await
+    }
+
+    /// The id of the only connection.
+    pub(super) async fn connection(&self) -> String {
+        let key = self.key("lists", &[Scope::Read], &["*"]);
+        let all = self.with_key("GET /v1/connections", &key, "").await.json();
+        all["connections"][0]["connection"]
+            .as_str()
+            .unwrap()
+            .to_owned()
     }
 
     pub(super) async fn peer(&self, channel: &str) -> Client {

@@ -164,3 +164,28 @@ async fn connections_of_api_gateway_by_a_key() {
     let unsigned = outside.ask(&format!("POST {path}"), "", b"x").await;
     assert_eq!(unsigned.status, 403, "{unsigned:?}");
 }
+
+#[tokio::test]
+async fn lists_of_other_protocols_find_channels_behind_ten_thousand_others() {
+    let outside = Outside::start().await;
+    let key = outside.all();
+    let _peers = [
+        outside.peer("room:z-wanted").await,
+        outside.peer("zebra").await,
+    ];
+    for thousand in 0..=10 {
+        let channels = (0..1000).map(|it| format!("\"room:{thousand}-{it}\""));
+        let channels: Vec<_> = channels.collect();
+        let body = format!(r#"{{"channels":[{}],"text":"x"}}"#, channels.join(","));
+        let got = outside.with_key("POST /v1/publish", &key, &body).await;
+        assert_eq!(got.status, 200, "{got:?}");
+    }
+    let body = r#"{"pattern":"*-wanted"}"#;
+    let got = outside.with_key("POST /api/channels", &key, body).await;
+    let found = &got.json()["result"]["channels"];
+    assert_eq!(found["room:z-wanted"]["num_clients"], 1, "{found}");
+    // Of PushFlo's channels, those with a slug.
+    let got = outside.with_key("GET /api/v1/channels", &key, "").await;
+    let found = &got.json()["data"];
+    assert_eq!(found[0]["slug"], "zebra", "{found}");
+}

@@ -1,6 +1,9 @@
 //! Our own requests, right and wrong.
 
+use std::sync::Arc;
+
 use openline_core::key::Scope;
+use openline_core::name::ChannelName;
 
 use super::Outside;
 
@@ -145,7 +148,10 @@ async fn what_is_wrong_gets_an_answer() {
             410,
         ),
         ("GET /v1/channels/news/history?limit=0", 400),
-        ("GET /v1/channels/news/history?function=none", 404),
+        ("GET /v1/channels?function=a&function=b", 400),
+        ("GET /v1/channels?function=%ff", 400),
+        ("GET /v1/connections?function=a&function=b", 400),
+        ("GET /v1/channels/news/history?function=none", 403),
         ("GET /v1/channels/plain/presence", 404),
         ("GET /v1/connections/0", 404),
         ("GET /v1/channels/plain/poll", 400),
@@ -229,4 +235,45 @@ async fn connections_are_found_sent_to_and_closed() {
     );
     let got = outside.with_key("GET /v1/channels", &key, "").await;
     assert_eq!(got.status, 200, "{got:?}");
+}
+
+#[tokio::test]
+async fn who_may_not_use_a_function_does_not_learn_whether_it_is_there() {
+    let outside = Outside::start().await;
+    let key = outside.key("own", &Scope::ALL, &["*"]);
+    for function in ["other", "none", "fault"] {
+        let path = format!("GET /v1/channels/news/history?function={function}");
+        let got = outside.with_key(&path, &key, "").await;
+        assert_eq!(got.code(), refused(403, "denied"), "{function}");
+    }
+    let path = format!(
+        "GET /v1/channels/news/history?function={}",
+        outside.function()
+    );
+    assert_eq!(outside.with_key(&path, &key, "").await.status, 200);
+}
+
+#[tokio::test]
+async fn a_batch_lets_others_have_the_thread() {
+    let outside = Outside::start().await;
+    let key = outside.all();
+    let one = r#"{"channel":"room:1","text":"x"}"#;
+    let batch = format!(r#"{{"publications":[{}]}}"#, vec![one; 1000].join(","));
+    let space = Arc::clone(outside.host.function_on("/broker").commons().hub().own());
+    let name = ChannelName::new("room:1").unwrap();
+    // This test and the host share one thread.
+    let mut seen = Vec::new();
+    let watching = async {
+        loop {
+            let offset = space.position(&name).map_or(0, |it| it.offset);
+            seen.push(offset);
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::select! {
+        got = outside.with_key("POST /v1/publish", &key, &batch) => assert_eq!(got.status, 200),
+        () = watching => {}
+    }
+    let between = seen.iter().filter(|offset| (1..1000).contains(*offset));
+    assert!(between.count() > 3, "{seen:?}");
 }

@@ -104,9 +104,14 @@ async fn a_stream_gets_what_comes_and_recovers_what_it_missed() {
 async fn a_position_that_cannot_be_continued_is_told() {
     let outside = Outside::start().await;
     let key = outside.all();
-    for (since, expected) in [("1-5", "openline-lost"), ("here", "400")] {
+    for (channel, since, expected) in [
+        ("news", "1-5", "openline-lost"),
+        ("news", "here", "400"),
+        // It keeps nothing, so nobody knows what was missed.
+        ("plain", "1-5", "id: \nevent: openline-lost"),
+    ] {
         let lines = format!("authorization: Bearer {key}\r\n");
-        let path = format!("/v1/channels/news/events?since={since}");
+        let path = format!("/v1/channels/{channel}/events?since={since}");
         let mut reader = Reader::open(&outside, &path, &lines).await;
         reader.until(expected).await;
     }
@@ -170,4 +175,16 @@ async fn a_poll_waits_and_loses_nothing() {
     let lost = poll("since=1-5&wait=0").await;
     assert_eq!(lost["recovered"], false);
     assert!(lost["publications"].as_array().unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_stream_ends_when_its_function_is_gone() {
+    let outside = Outside::start().await;
+    let key = outside.all();
+    let path = format!("/v1/channels/news/events?key={key}");
+    let mut reader = Reader::open(&outside, &path, "").await;
+    reader.until("retry: 3000\n\n").await;
+    // The configuration has no function any more.
+    outside.without_function().await;
+    reader.ended().await;
 }

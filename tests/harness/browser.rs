@@ -58,7 +58,8 @@ impl Browser {
         Self::start_with(&["--ignore-certificate-errors"]).await
     }
 
-    async fn start_with(more: &[&str]) -> Option<Self> {
+    /// The same with these arguments.
+    pub async fn start_with(more: &[&str]) -> Option<Self> {
         if std::env::var("OPENLINE_SKIP_BROWSER").is_ok_and(|value| value == "1") {
             println!("skipped: OPENLINE_SKIP_BROWSER is 1");
             return None;

@@ -1,6 +1,6 @@
 //! Tools for tests: the kit, and those that only this binary needs: a browser,
-//! a debugger, proxies, an ACME authority, programs of others, and peers that speak
-//! TLS and HTTP/2.
+//! a debugger, proxies, an ACME authority, programs and sites of others, and peers
+//! that speak TLS and HTTP/2.
 //! Every wait is bounded by [`PATIENCE`].
 
 pub mod acme;
@@ -10,6 +10,7 @@ pub mod debugger;
 pub mod driven;
 pub mod http2;
 pub mod proxy;
+pub mod site;
 pub mod tls;
 
 pub use browser::{Browser, ENTER, ESCAPE, TAB, program};

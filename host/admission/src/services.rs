@@ -430,6 +430,14 @@ impl Table {
         })
     }
 
+    /// The function that all its triggers lead to; none if they lead to several,
+    /// or if there are none.
+    pub fn only_function(&self) -> Option<FunctionName> {
+        let mut names = self.services.iter().map(|service| service.alias.function());
+        let first = names.next()?;
+        names.all(|name| name == first).then(|| first.clone())
+    }
+
     /// The aliases that its triggers and its rules lead to, with repetitions.
     fn aliases(&self) -> impl Iterator<Item = &Arc<Alias>> {
         let services = self.services.iter();

@@ -42,6 +42,8 @@ pub(crate) enum Denied {
     Missing,
     /// There is one, and it is not good.
     Invalid,
+    /// A parameter of the query is there twice, too long, or not UTF-8.
+    Query,
     /// The key may not do this.
     Scope,
     /// The key has asked too often; it may ask again after this time.
@@ -123,6 +125,7 @@ pub(crate) fn authenticate(
         query
             .map(|query| parameter(query, "key"))
             .unwrap_or(Ok(None))
+            .map_err(|_| Denied::Invalid)
     };
     let text = match text_of(headers)? {
         Some(text) => text.to_owned(),
@@ -147,9 +150,9 @@ pub(crate) fn parameter(query: &str, name: &str) -> Result<Option<String>, Denie
             continue;
         }
         let value = percent_encoding::percent_decode_str(value).decode_utf8();
-        let value = value.map_err(|_| Denied::Invalid)?.into_owned();
+        let value = value.map_err(|_| Denied::Query)?.into_owned();
         if value.len() > CREDENTIAL_BYTES_MAX || found.replace(value).is_some() {
-            return Err(Denied::Invalid);
+            return Err(Denied::Query);
         }
     }
     Ok(found.filter(|value| !value.is_empty()))
@@ -166,8 +169,9 @@ pub(crate) struct Place {
 
 impl Place {
     /// Finds the function of a request. It is the one that the request names
-    /// (`?function=`, or the stage of AWS), else `function` in `[server.api]`,
-    /// else the only one that the key is for, else none.
+    /// (`?function=`, or the stage of AWS), else the first of these that the key
+    /// may use: `function` in `[server.api]`, the only one that the key is for, the
+    /// only one of the host. Else there is none.
     pub(crate) fn find(
         services: &Services,
         config: &ApiConfig,
@@ -175,13 +179,21 @@ impl Place {
         named: Option<&str>,
     ) -> Result<Self, Denied> {
         let named = named.map(|name| FunctionName::new(name).map_err(|_| Denied::Function));
-        let of_key = || {
-            let only = key.terms().functions.clone();
-            only.filter(|names| names.len() == 1)
-                .and_then(|names| names.into_iter().next())
+        let terms = key.terms();
+        let own = terms.functions.as_ref();
+        let may = |name: &FunctionName| own.is_none_or(|own| own.contains(name));
+        let name = match named.transpose()? {
+            // Whoever may use no function of a name does not learn whether it is
+            // there.
+            Some(name) if !may(&name) => return Err(Denied::Scope),
+            Some(name) => Some(name),
+            None => {
+                let configured = config.function.clone().filter(may);
+                let of_key = || own.filter(|own| own.len() == 1)?.first().cloned();
+                let of_host = || services.table().only_function().filter(may);
+                configured.or_else(of_key).or_else(of_host)
+            }
         };
-        let name = named.transpose()?;
-        let name = name.or_else(|| config.function.clone()).or_else(of_key);
         let shared = Arc::clone(services.shared());
         let Some(name) = name else {
             return Ok(Self {
@@ -198,6 +210,16 @@ impl Place {
             shared,
             limits: alias.limits(),
         })
+    }
+
+    /// Whether its function is still one that the host has.
+    pub(crate) fn is_there(&self, services: &Services) -> bool {
+        let Some(function) = &self.function else {
+            return true;
+        };
+        let aliases = services.aliases();
+        let mut all = aliases.iter().map(|alias| alias.commons());
+        all.any(|it| Arc::ptr_eq(it, function))
     }
 
     /// The channel of a name with its space, if the key gives a scope on it.
@@ -319,8 +341,8 @@ mod tests {
         assert_eq!(parameter("a=1&key=x%2Fy", "key"), Ok(Some("x/y".into())));
         assert_eq!(parameter("a=1&key=", "key"), Ok(None));
         assert_eq!(parameter("", "key"), Ok(None));
-        assert_eq!(parameter("key=1&key=1", "key"), Err(Denied::Invalid));
-        assert_eq!(parameter("key=%ff", "key"), Err(Denied::Invalid));
+        assert_eq!(parameter("key=1&key=1", "key"), Err(Denied::Query));
+        assert_eq!(parameter("key=%ff", "key"), Err(Denied::Query));
         let long = |bytes: usize| parameter(&format!("key={}", "k".repeat(bytes)), "key").is_ok();
         assert!(long(CREDENTIAL_BYTES_MAX) && !long(CREDENTIAL_BYTES_MAX + 1));
     }

@@ -4,6 +4,7 @@
 //! A request is signed by a key's pair (version 4, five minutes before and after),
 //! or bears a key: clients that are told not to sign can send one.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use http::Method;
@@ -57,10 +58,13 @@ async fn answered(call: &mut Call<'_>) -> Result<Reply, Failed> {
     Ok(match scope {
         Scope::Read => {
             let shown = Shown::of(&found);
+            // Without the port: programs read it as an address.
+            let socket = shown.address.parse::<SocketAddr>().ok();
+            let address = socket.map_or(shown.address, |it| it.ip().to_string());
             let view = ConnectionView {
                 connected_ms: shown.opened_ms,
                 active_ms: shown.opened_ms,
-                address: &shown.address,
+                address: &address,
                 user_agent: "",
             };
             view.answer().into()
@@ -160,6 +164,8 @@ fn denied(denied: Denied) -> Failed {
         Denied::Invalid => (Failure::UnknownKey, None),
         Denied::Rate(wait) => (Failure::Limit, Some(wait.as_secs().max(1))),
         Denied::Scope => (Failure::Forbidden, None),
-        Denied::Channel | Denied::Function | Denied::NoFunction => (Failure::BadRequest, None),
+        Denied::Query | Denied::Channel | Denied::Function | Denied::NoFunction => {
+            (Failure::BadRequest, None)
+        }
     }
 }

@@ -320,12 +320,9 @@ fn history(place: &Place, key: &Key, asked: &History) -> Result<Answer, Reply> {
 async fn channels(place: Place, key: Arc<Key>, pattern: String) -> Result<Answer, Reply> {
     // A pattern of Centrifugo's: `*` is any text.
     let looking = move || {
-        let (prefix, _) = pattern.split_once('*').unwrap_or((&pattern, ""));
-        let found = list(&place, &key, None, CHANNELS_MAX, prefix);
         let fits = |name: &str| pattern.is_empty() || matches(&pattern, name);
-        let found = found
-            .into_iter()
-            .filter(|view| view.subscribers > 0 && fits(view.name.as_str()));
+        let found = list(&place, &key, None, CHANNELS_MAX, fits);
+        let found = found.into_iter().filter(|view| view.subscribers > 0);
         found
             .map(|view| (view.name.as_str().to_owned(), count(view.subscribers)))
             .collect::<Vec<_>>()

@@ -5,6 +5,7 @@
 //! `prev-id` is ignored: the order is that of the requests.
 
 use http::Method;
+use openline_broker::outcome::PublishError;
 use openline_broker::publication::Data;
 use openline_core::close::CloseInfo;
 use openline_core::key::Scope;
@@ -90,6 +91,8 @@ async fn run(
 fn refused(fault: &Fault) -> Reply {
     let refusal = fault.refusal();
     let status = match refusal {
+        // It may be published later, unlike what is too large.
+        _ if matches!(fault, Fault::Refused(PublishError::Full { .. })) => 503,
         Refusal::Unauthorized => 401,
         Refusal::Denied => 403,
         Refusal::UnknownChannel => 404,
@@ -115,4 +118,21 @@ fn words(status: u16, text: &str) -> Reply {
         body: format!("{text}\n"),
     }
     .into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_may_be_tried_again_is_told_from_what_is_too_large() {
+        let status = |fault: PublishError| match refused(&Fault::Refused(fault)) {
+            Reply::Answer(answer) => answer.status,
+            _ => 0,
+        };
+        let (what, found, most) = ("it", 2, 1);
+        assert_eq!(status(PublishError::TooLarge { what, found, most }), 413);
+        assert_eq!(status(PublishError::Full { what }), 503);
+        assert_eq!(status(PublishError::Unavailable), 503);
+    }
 }

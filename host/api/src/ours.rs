@@ -181,7 +181,10 @@ async fn channels(call: &Call<'_>, place: Place, key: Arc<Key>) -> Result<Reply,
     });
     let after = after.transpose()?;
     let limit = query.limit as usize;
-    let looking = move || list(&place, &key, after.as_ref(), limit + 1, &query.prefix);
+    let looking = move || {
+        let fits = |name: &str| name.starts_with(&query.prefix);
+        list(&place, &key, after.as_ref(), limit + 1, fits)
+    };
     let mut found = looked(looking).await?;
     let more = found.len() > limit;
     found.truncate(limit);

@@ -228,8 +228,7 @@ async fn channels(call: &Call<'_>, place: Place, key: Arc<Key>) -> Result<Reply,
             .collect()
     };
     let looking = move || {
-        let live = list(&place, &key, None, LISTED_MAX, "");
-        let live = live.into_iter().filter(|view| is_slug(view.name.as_str()));
+        let live = list(&place, &key, None, LISTED_MAX, is_slug).into_iter();
         let mut all: BTreeMap<String, (Facts, u64)> = live
             .map(|view| {
                 let slug = view.name.as_str().to_owned();

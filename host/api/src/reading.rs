@@ -22,18 +22,19 @@ use crate::failed::Failed;
 /// Bytes of publications on one page.
 pub(crate) const PAGE_BYTES: usize = 4 << 20;
 
-/// Channels in the order of their names that a key may read. Looks at all names.
+/// Channels in the order of their names that a key may read and that are asked
+/// for. Looks at all names.
 pub(crate) fn list(
     place: &Place,
     key: &Key,
     after: Option<&ChannelName>,
     limit: usize,
-    prefix: &str,
+    fits: impl Fn(&str) -> bool,
 ) -> Vec<ChannelView> {
     let mut found = Vec::new();
     for (space, _) in place.spaces() {
         let is_wanted = |name: &ChannelName| {
-            name.as_str().starts_with(prefix)
+            fits(name.as_str())
                 && place
                     .space(key, Scope::Read, name)
                     .is_ok_and(|of| Arc::ptr_eq(&of, &space))

@@ -16,6 +16,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
+use bytestring::ByteString;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use http::header::{CONTENT_TYPE, HeaderName, HeaderValue};
@@ -52,11 +53,12 @@ const PING: Duration = Duration::from_secs(25);
 /// How long a browser waits before it connects again, in milliseconds.
 const RETRY_MS: u32 = 3_000;
 
-/// The largest event, which is larger than its data by names and escapes, and
-/// half of what may wait to be written to one stream.
+/// The largest event, which is larger than its data by names and escapes, the
+/// largest recovery, and half of what may wait to be written to one stream.
 const EVENT_BYTES_MAX: usize = 16 << 20;
 
-/// How often a stream looks whether its key still gives it the channel.
+/// How often a stream looks whether its function is there, and whether its key
+/// still gives it the channel.
 const LOOK: Duration = Duration::from_secs(1);
 
 /// `GET /v1/channels/{channel}/events`.
@@ -75,7 +77,7 @@ pub(crate) fn answer(
     let since = since.map(|text| position(&text).ok_or(wrong)).transpose()?;
     let slot = call.stream_place().ok_or(ApiError::Full)?;
     let owner = Owner::new(call, place);
-    let mut first = |backlog: &Backlog| greeting(backlog);
+    let mut first = |backlog: &Backlog| vec![Message::Text(greeting(backlog, since.is_some()))];
     let subscribing = Subscribing {
         since,
         answer: Some(&mut first),
@@ -122,20 +124,42 @@ pub(crate) fn refused(error: SubscribeError) -> Failed {
 }
 
 /// What a stream begins with: where the channel is, what the reader has missed,
-/// and whether something of that is lost.
-fn greeting(backlog: &Backlog) -> Vec<Message> {
+/// and whether something of that is lost. It is one message, so it is taken
+/// whole or not at all. A reader that `asks` for what it has missed gets all of
+/// it or is told that it is lost, also where the channel does not recover, and
+/// where it would be larger than [`EVENT_BYTES_MAX`]: a stream that ends there would
+/// end again each time its reader comes back.
+fn greeting(backlog: &Backlog, asks: bool) -> ByteString {
     let mut head = sse::retry(RETRY_MS).to_string();
-    if backlog.recovered == Some(false) {
-        head += &sse::event(sse::LOST, backlog.position);
-    } else if backlog.publications.is_empty()
-        && let Some(position) = backlog.position
-    {
-        // An id without data is no event, but the reader takes it.
-        head += &format!("id: {position}\n\n");
+    if !asks || backlog.recovered == Some(true) {
+        let all = with_events(head.clone(), backlog);
+        if let Some(mut all) = all {
+            if backlog.publications.is_empty()
+                && let Some(position) = backlog.position
+            {
+                // An id without data is no event, but the reader takes it.
+                all += &format!("id: {position}\n\n");
+            }
+            return all.into();
+        }
     }
-    let events = backlog.publications.iter().map(forms::event);
-    let all = [head.into()].into_iter().chain(events);
-    all.map(Message::Text).collect()
+    head += &sse::lost(backlog.position);
+    // What is the whole state of the channel replaces what is lost.
+    let state = backlog
+        .is_snapshot
+        .then(|| with_events(head.clone(), backlog));
+    state.flatten().unwrap_or(head).into()
+}
+
+/// The publications of a backlog after a head; none if they are too many bytes.
+fn with_events(mut head: String, backlog: &Backlog) -> Option<String> {
+    for publication in &backlog.publications {
+        head += &forms::event(publication);
+        if head.len() > EVENT_BYTES_MAX {
+            return None;
+        }
+    }
+    Some(head)
 }
 
 /// A connection that ends with its owner.
@@ -168,8 +192,8 @@ impl Drop for Owner {
     }
 }
 
-/// Waits until a stream is to end: its key is gone or narrower, or the host
-/// drains.
+/// Waits until a stream is to end: its key is gone or narrower, its function is
+/// gone, or the host drains.
 pub(crate) fn ended(
     key: Arc<Key>,
     place: Place,
@@ -177,12 +201,17 @@ pub(crate) fn ended(
     space: Arc<Space>,
     call: &Call<'_>,
 ) -> BoxFuture<'static, ()> {
-    let mut drain = call.api.services.watch_drain();
+    let services = Arc::clone(&call.api.services);
+    let mut drain = services.watch_drain();
     async move {
         let narrowed = async {
             let mut generation = key.generation();
             loop {
                 tokio::time::sleep(LOOK).await;
+                // The next function of this name has other channels.
+                if !place.is_there(&services) {
+                    return;
+                }
                 let now = key.generation();
                 if now == generation {
                     continue;
@@ -281,3 +310,7 @@ impl Body for Events {
             .map(|piece| piece.map(|bytes| Ok(Frame::data(bytes))))
     }
 }
+
+#[cfg(test)]
+#[path = "stream_tests.rs"]
+mod tests;

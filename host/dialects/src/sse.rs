@@ -86,16 +86,13 @@ pub fn publication(stored: &Stored<'_>, form: Form) -> ByteString {
     out.into()
 }
 
-/// An event with a name and no data to speak of.
-pub fn event(name: &str, id: Option<impl Display>) -> ByteString {
-    let mut out = String::new();
-    if let Some(id) = id {
-        field(&mut out, "id", &id.to_string());
-    }
-    field(&mut out, "event", name);
+/// The event [`LOST`], after which the reader is at this position. Without one the
+/// reader forgets its last id, or it would ask for what is lost each time it
+/// comes back.
+pub fn lost(position: Option<impl Display>) -> ByteString {
+    let id = position.map_or_else(String::new, |it| it.to_string());
     // Without data there is no event.
-    out.push_str("data:\n\n");
-    out.into()
+    format!("id: {id}\nevent: {LOST}\ndata:\n\n").into()
 }
 
 /// A push of Centrifugo, as its clients of event streams read it: an event
@@ -222,11 +219,8 @@ mod tests {
             "\"text\":\"a\\nb\",\"time\":\"1970-01-01T00:00:00.000Z\"}\n\n"
         );
         assert_eq!(document, expected);
-        assert_eq!(
-            event(LOST, Some(7)),
-            "id: 7\nevent: openline-lost\ndata:\n\n"
-        );
-        assert_eq!(event("end", None::<u8>), "event: end\ndata:\n\n");
+        assert_eq!(lost(Some(7)), "id: 7\nevent: openline-lost\ndata:\n\n");
+        assert_eq!(lost(None::<u8>), "id: \nevent: openline-lost\ndata:\n\n");
         assert_eq!(retry(3_000), "retry: 3000\n\n");
         assert_eq!(push("{}"), "data: {}\n\n");
     }

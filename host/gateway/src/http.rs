@@ -273,8 +273,8 @@ pub(crate) async fn answer<S: Handover>(
         peer,
     };
     let mut noted = Noted::default();
-    if let Some(sent) = sent.filter(|_| !connects)
-        && let Some(answered) = publisher(site, &normal, &asked, &sent, body).await
+    if let Some(sent) = sent
+        && let Some(answered) = publisher(site, &normal, &asked, &sent, (body, connects)).await
     {
         return answered;
     }
@@ -482,15 +482,20 @@ async fn answer_reserved(
     answer
 }
 
-/// Answers a request of a publisher; `None` for any other.
+/// Answers a request of a publisher; `None` for any other. One that `connects` is
+/// none, and reaches no function on the listener of publishers.
 async fn publisher(
     site: &Site,
     normal: &Normal,
     asked: &Asked<'_>,
     sent: &Uri,
-    body: Incoming,
+    (body, connects): (Incoming, bool),
 ) -> Option<Result<Response<AnswerBody>, Dropped>> {
     let mut noted = Noted::default();
+    if connects {
+        let none = || refuse(&site.gateway, &Refusal::not_found(), asked, &noted);
+        return (site.listener == Listener::Api).then(|| Ok(none().map(Into::into)));
+    }
     let answering = outside::answer(site, normal, asked, sent, &mut noted, body);
     // Boxed: most requests are not for publishers.
     let answered = Box::pin(answering).await?;
