@@ -3,6 +3,7 @@
 use openline_core::key::Scope;
 
 use super::Outside;
+use crate::authentication::end;
 
 #[tokio::test]
 async fn pushflo_publishes_in_both_forms_reads_and_manages() {
@@ -68,7 +69,9 @@ async fn grip_publishes_both_forms_of_items() {
     peer.next().await;
     let got = outside.with_key("POST /publish", &key, "{").await;
     assert_eq!((got.status, &*got.body), (400, "Body is not valid JSON.\n"));
-    let close = r#"{"items":[{"channel":"plain","ws-message":{"action":"close","code":4000}}]}"#;
+    // As the documentation of Pushpin has it.
+    let close = r#"{"items":[{"channel":"plain","id":"an-item-id","formats":{"ws-message":
+        {"action":"close","code":1013,"reason":"bye for now"}}}]}"#;
     let publisher = outside.key("publisher", &[Scope::Publish], &["plain"]);
     assert_eq!(
         outside
@@ -81,7 +84,7 @@ async fn grip_publishes_both_forms_of_items() {
         outside.with_key("POST /publish/", &key, close).await.status,
         200
     );
-    peer.closed().await;
+    assert_eq!(peer.closed().await, end(1013, "bye for now"));
 }
 
 #[tokio::test]
@@ -161,6 +164,10 @@ async fn connections_of_api_gateway_by_a_key() {
     let got = outside.with_key(&format!("DELETE {path}"), &key, "").await;
     assert_eq!(got.status, 204, "{got:?}");
     peer.closed().await;
+    // Amazon's client for PHP fails on an error that is no JSON.
+    let got = outside.with_key(&format!("POST {path}"), &key, "x").await;
+    assert_eq!(got.status, 410, "{got:?}");
+    assert!(got.json()["message"].is_string(), "{got:?}");
     let unsigned = outside.ask(&format!("POST {path}"), "", b"x").await;
     assert_eq!(unsigned.status, 403, "{unsigned:?}");
 }

@@ -1,6 +1,7 @@
 //! Event streams and polls: the same publications as over WebSockets, recovered
 //! in the same way.
 
+use futures_util::future::join_all;
 use openline_core::key::Scope;
 use openline_core::name::KeyName;
 use openline_kit::within;
@@ -187,4 +188,41 @@ async fn a_stream_ends_when_its_function_is_gone() {
     // The configuration has no function any more.
     outside.without_function().await;
     reader.ended().await;
+}
+
+#[tokio::test]
+async fn each_of_many_polls_gets_what_came_on_its_channel_at_once() {
+    const CHANNELS: usize = 200;
+    let outside = Outside::start().await;
+    let key = outside.all();
+    let poll = async |channel: usize, query: String| {
+        let path = format!("GET /v1/channels/room:{channel}/poll?{query}");
+        outside.with_key(&path, &key, "").await.json()
+    };
+    let mut positions = Vec::new();
+    for channel in 0..CHANNELS {
+        let start = poll(channel, String::new()).await;
+        positions.push(start["position"].as_str().unwrap().to_owned());
+    }
+    for round in 0..3 {
+        let waiting = positions.iter().enumerate().map(|(channel, since)| {
+            // Longer than a test may wait.
+            poll(channel, format!("since={since}&wait=60"))
+        });
+        let publish = async {
+            // Some polls may come only afterwards, and must not wait either.
+            let all = (0..CHANNELS).map(|it| format!("\"room:{it}\""));
+            let all: Vec<_> = all.collect();
+            let body = format!(r#"{{"channels":[{}],"data":{round}}}"#, all.join(","));
+            let got = outside.with_key("POST /v1/publish", &key, &body).await;
+            assert_eq!(got.status, 200, "{got:?}");
+        };
+        let all = async { tokio::join!(join_all(waiting), publish).0 };
+        let all = within("all polls", all).await;
+        for (channel, polled) in all.iter().enumerate() {
+            assert_eq!(polled["publications"][0]["data"], round, "{channel}");
+        }
+        let ends = all.iter().map(|it| it["position"].as_str().unwrap());
+        positions = ends.map(str::to_owned).collect();
+    }
 }

@@ -9,14 +9,14 @@
 //! Bounded: one rate for each key, and there are at most as many as keys.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
 use openline_admission::authenticate::{now, steady};
 use openline_admission::keys::{Key, Keys};
-use openline_admission::services::Services;
+use openline_admission::services::{Services, Table};
 use openline_channels::space::Space;
 use openline_core::channel::{PeerRights, Right};
 use openline_core::config::ApiConfig;
@@ -24,6 +24,7 @@ use openline_core::key::Scope;
 use openline_core::limits::FunctionLimits;
 use openline_core::name::{ChannelName, FunctionName, KeyName};
 use openline_core::rate::TokenBucket;
+use openline_engine::alias::Alias;
 use openline_engine::commons::Commons;
 use parking_lot::Mutex;
 
@@ -212,14 +213,24 @@ impl Place {
         })
     }
 
-    /// Whether its function is still one that the host has.
-    pub(crate) fn is_there(&self, services: &Services) -> bool {
+    /// Whether its function is still one that the host has. `seen` is where it was
+    /// found last: there may be a million streams, which do not all look through
+    /// the same configuration once a second.
+    pub(crate) fn is_there(&self, services: &Services, seen: &mut Weak<Table>) -> bool {
         let Some(function) = &self.function else {
             return true;
         };
-        let aliases = services.aliases();
-        let mut all = aliases.iter().map(|alias| alias.commons());
-        all.any(|it| Arc::ptr_eq(it, function))
+        let table = services.table();
+        if seen.as_ptr() == Arc::as_ptr(&table) {
+            return true;
+        }
+        let is_it = |alias: &Alias| Arc::ptr_eq(alias.commons(), function);
+        if table.services.iter().any(|it| is_it(&it.alias)) {
+            *seen = Arc::downgrade(&table);
+            return true;
+        }
+        // Its connections may outlive its triggers, and use its channels.
+        services.aliases().iter().any(|alias| is_it(alias))
     }
 
     /// The channel of a name with its space, if the key gives a scope on it.

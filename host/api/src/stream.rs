@@ -11,7 +11,7 @@
 
 use std::convert::Infallible;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -206,10 +206,11 @@ pub(crate) fn ended(
     async move {
         let narrowed = async {
             let mut generation = key.generation();
+            let mut seen = Weak::new();
             loop {
                 tokio::time::sleep(LOOK).await;
                 // The next function of this name has other channels.
-                if !place.is_there(&services) {
+                if !place.is_there(&services, &mut seen) {
                     return;
                 }
                 let now = key.generation();
