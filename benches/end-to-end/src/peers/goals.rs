@@ -114,7 +114,7 @@ const fn turns(peer: Peer, text: &'static str) -> Goal {
     }
 }
 
-const GOALS: [Goal; 37] = [
+const GOALS: [Goal; 38] = [
     to(
         USUAL,
         Openline,
