@@ -516,7 +516,7 @@ async fn shared_channels_and_rates_are_seen_and_a_history_is_forgotten() {
     shows(
         &browser,
         &format!("{row} [data-part=outcome]"),
-        "keeps nothing now",
+        "history is forgotten",
     )
     .await;
     shows(&browser, &format!("{row} [data-part=kept]"), "0").await;

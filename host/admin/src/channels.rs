@@ -66,17 +66,21 @@ pub(crate) fn place(context: &Context, function: Option<&FunctionName>) -> Resul
         });
     };
     let aliases = services.aliases();
-    let aliases = aliases.iter().filter(|alias| alias.function() == name);
-    let Some(alias) = aliases.max_by_key(|alias| alias.limits().message_bytes) else {
+    // A function that was removed may still end, behind one of the same name.
+    let Some(first) = aliases.iter().find(|alias| alias.function() == name) else {
         // Says that there is none, or that it does not load.
         context.deployer.function(name)?;
         let problem = Problem::new(409, "not_loaded", "the function is not loaded");
         return Err(problem.hint("`/v1/functions` says why its version does not load"));
     };
+    let hub = Arc::clone(first.hub());
+    let its = aliases.iter().filter(|it| Arc::ptr_eq(it.hub(), &hub));
+    let largest = its.map(|alias| alias.limits());
+    let largest = largest.max_by_key(|limits| limits.message_bytes);
     Ok(Place {
-        hub: Some(Arc::clone(alias.hub())),
+        hub: Some(hub),
         shared,
-        limits: alias.limits(),
+        limits: largest.unwrap_or_default(),
     })
 }
 
@@ -299,12 +303,12 @@ pub(crate) async fn history(call: Call) -> Answered {
     path = "/v1/channels/{channel}/history",
     operation_id = "clearChannelHistory",
     tag = "channels",
-    summary = "Forget the publications and values that a channel keeps",
+    summary = "Forget the history of a channel",
     params(
         ("channel" = String, Path, description = "The channel, percent-encoded."),
         ("function" = Option<schema::FunctionName>, Query, description = "The function whose channel it is.")
     ),
-    description = "Positions go on. The subscribers stay.",
+    description = "Positions go on. Values of keys and subscribers stay.",
     responses(
         (status = 204, description = "They are forgotten."),
         NotFound

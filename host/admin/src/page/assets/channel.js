@@ -108,9 +108,9 @@ export class ChannelEntry {
     action(this.body, "clear-log").addEventListener("click", () => this.log.clear());
     confirming(
       action(this.body, "forget"),
-      () => "Forget what the channel keeps? Subscribers that come back will have missed it.",
+      () => "Forget the history? Subscribers that come back will have missed it.",
       "Forget",
-      () => this.#act("DELETE", ["history"], {}, () => "The channel keeps nothing now."),
+      () => this.#act("DELETE", ["history"], {}, () => "The history is forgotten."),
     );
     this.form = part(this.body, "publish-form");
     this.form.addEventListener("submit", (event) => {
