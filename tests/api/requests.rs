@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use openline_core::key::Scope;
 use openline_core::name::ChannelName;
+use openline_core::limits::FunctionLimits;
 
 use super::Outside;
 
@@ -180,6 +181,26 @@ async fn a_body_at_its_bound_and_past_it() {
         .with_key("POST /v1/publish", &key, &body(1001))
         .await;
     assert_eq!(past.code(), refused(413, "too-large"));
+}
+
+/// Six MiB, and one byte more.
+#[tokio::test]
+async fn a_publication_at_message_bytes_and_past_them() {
+    let outside = Outside::with(|api| api.body_bytes = 8 << 20).await;
+    let key = outside.all();
+    let mut peer = outside.peer("plain").await;
+    let most = FunctionLimits::default().message_bytes;
+    assert_eq!(most, 6 << 20);
+    let publish = async |length: usize| {
+        let text = "x".repeat(length);
+        let body = format!(r#"{{"channel":"plain","text":"{text}"}}"#);
+        outside.with_key("POST /v1/publish", &key, &body).await
+    };
+    let past = publish(most + 1).await;
+    assert_eq!(past.code(), refused(413, "too-large"));
+    let at = publish(most).await;
+    assert_eq!(at.json()["delivered"], 1);
+    assert_eq!(peer.next_text().await.len(), most);
 }
 
 #[tokio::test]

@@ -39,6 +39,11 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "WORD")]
     only: Option<String>,
 
+    /// Instead, peers of a durable channel that count what they get while the host
+    /// is killed, restarted and deployed to; at most 1,000 connections
+    #[arg(long)]
+    pub(crate) recovery: bool,
+
     #[command(flatten)]
     pub(crate) programs: programs::Options,
 }
@@ -46,6 +51,11 @@ pub(crate) struct Arguments {
 impl Arguments {
     /// How long one of the two rounds is.
     pub(crate) fn round(&self) -> anyhow::Result<Duration> {
+        Ok(self.length()? / 2)
+    }
+
+    /// How long both are.
+    pub(crate) fn length(&self) -> anyhow::Result<Duration> {
         let (least, most) = MINUTES;
         if !(least..=most).contains(&self.minutes) {
             bail!(
@@ -53,7 +63,7 @@ impl Arguments {
                 self.minutes
             );
         }
-        Ok(Duration::from_secs_f64(self.minutes * 60.0 / 2.0))
+        Ok(Duration::from_secs_f64(self.minutes * 60.0))
     }
 
     /// The choice of things that peers do.

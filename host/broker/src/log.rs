@@ -274,7 +274,7 @@ impl Log {
 }
 
 /// Takes publications within a limit, and answers whether there are more.
-fn take<'a>(
+pub(crate) fn take<'a>(
     from: impl Iterator<Item = &'a Publication>,
     limit: PageLimit,
     publications: &mut Vec<Publication>,

@@ -28,8 +28,8 @@ pub const INFO_BYTES_MAX: usize = 4096;
 /// How long a node may be silent: some times the interval at which nodes tell
 /// each other that they live.
 pub const NODE_TIME: Duration = Duration::from_secs(60);
-/// Members that leave in one step of [`expire`](Presence::expire), so that no
-/// lock is held for all of a large node.
+/// Members that leave in one step at most, so that no lock is held for all of a
+/// large node.
 pub const EXPIRED_MAX: usize = 256;
 
 /// What a member takes beside its texts, about: its places in two maps.
@@ -50,6 +50,14 @@ pub struct Member {
     pub info: Option<Data>,
     /// Where it is; `None` is this node.
     pub node: Option<NodeId>,
+}
+
+impl Member {
+    /// What it takes in a channel, about.
+    pub fn cost(&self) -> usize {
+        let user = self.user.as_ref().map_or(0, |user| user.len());
+        PLACES + size_of::<Self>() + 2 * user + self.info.as_ref().map_or(0, Data::bytes)
+    }
 }
 
 /// A coming or a going.
@@ -138,11 +146,11 @@ impl Presence {
     }
 
     /// Lets members of nodes leave that have been silent for [`NODE_TIME`], at
-    /// most [`EXPIRED_MAX`], and tells each going.
+    /// most so many, and tells each going.
     pub fn expire(
         &mut self,
         told: JoinLeave,
-        now: Moment,
+        (now, most): (Moment, usize),
         mut tell: impl FnMut(PresenceEvent),
     ) -> usize {
         let is_silent = |(heard, _): &(Moment, usize)| heard.has_aged(NODE_TIME, now);
@@ -156,7 +164,7 @@ impl Presence {
                 .and_then(|node| nodes.get(&node))
                 .is_some_and(is_silent)
         };
-        let gone = self.members.values().filter(is_gone).take(EXPIRED_MAX);
+        let gone = self.members.values().filter(is_gone).take(most);
         let gone: Vec<_> = gone.map(|member| member.connection).collect();
         for connection in &gone {
             if let Some(event) = self.leave(*connection, told) {
@@ -208,7 +216,7 @@ impl Presence {
 
     /// Puts a new member in; answers whether its user has no other connection.
     fn put(&mut self, member: Member, now: Moment) -> bool {
-        self.bytes += cost(&member);
+        self.bytes += member.cost();
         let is_first = member.user.as_ref().is_none_or(|user| {
             let connections = self.users.entry(user.clone()).or_default();
             *connections += 1;
@@ -225,7 +233,7 @@ impl Presence {
     /// Takes a member out; also whether its user has no other connection.
     fn take(&mut self, connection: ConnectionId) -> Option<(Member, bool)> {
         let member = self.members.remove(&connection)?;
-        self.bytes -= cost(&member);
+        self.bytes -= member.cost();
         let was_last = member.user.as_ref().is_none_or(|user| {
             let connections = self.users.get_mut(&**user);
             let is_last = connections.is_none_or(|connections| {
@@ -247,11 +255,6 @@ impl Presence {
         }
         Some((member, was_last))
     }
-}
-
-fn cost(member: &Member) -> usize {
-    let user = member.user.as_ref().map_or(0, |user| user.len());
-    PLACES + size_of::<Member>() + 2 * user + member.info.as_ref().map_or(0, Data::bytes)
 }
 
 #[cfg(test)]

@@ -168,12 +168,15 @@ fn members_of_a_silent_node_leave_in_steps() {
     }
     assert_eq!(presence.ages_at(), Some(Moment(60_000)));
     let mut gone = 0;
-    assert_eq!(presence.expire(told, Moment(59_999), |_| gone += 1), 0);
+    assert_eq!(
+        presence.expire(told, (Moment(59_999), EXPIRED_MAX), |_| gone += 1),
+        0
+    );
     assert!(presence.touch(NodeId(2), Moment(59_999)));
     assert!(!presence.touch(NodeId(3), Moment(59_999)));
     for expected in [EXPIRED_MAX, EXPIRED_MAX, 1, 0] {
         assert_eq!(
-            presence.expire(told, Moment(60_000), |_| gone += 1),
+            presence.expire(told, (Moment(60_000), EXPIRED_MAX), |_| gone += 1),
             expected
         );
     }
@@ -246,7 +249,7 @@ proptest! {
                 }
                 Step::Wait(wait) => {
                     now += wait;
-                    presence.expire(told, Moment(now), |event| events.push(event));
+                    presence.expire(told, (Moment(now), EXPIRED_MAX), |event| events.push(event));
                     there.retain(|_, it| it.node.is_none_or(|it| heard[&it.0] + 60_000 > now));
                 }
             }
@@ -284,7 +287,7 @@ proptest! {
             prop_assert!(presence.page(None, 9).iter().eq(there.values()));
             let after = presence.page(Some(id(2)), 2);
             prop_assert!(after.iter().eq(there.range(3..).take(2).map(|(_, it)| it)));
-            prop_assert_eq!(presence.cost(), there.values().map(cost).sum::<usize>());
+            prop_assert_eq!(presence.cost(), there.values().map(Member::cost).sum::<usize>());
         }
     }
 }

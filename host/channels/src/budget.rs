@@ -202,15 +202,15 @@ impl Drop for Budget {
 
 impl HostBudget {
     /// The budgets of a host with these `outbox_bytes` and `attached_bytes`, in
-    /// which no connection has a compressor of its own, and what was received is
-    /// not bounded.
+    /// which no connection has a compressor of its own, and what was received and
+    /// what channels take is not bounded.
     pub fn new(outbox_bytes: usize, attached_bytes: usize) -> Self {
         Self {
             outboxes: Pot::new(outbox_bytes),
             attached: Pot::new(attached_bytes),
             compressors: Pot::new(0),
             received: Pot::new(usize::MAX),
-            channels: Pot::new(0),
+            channels: Pot::new(usize::MAX),
         }
     }
 

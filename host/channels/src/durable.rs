@@ -13,6 +13,7 @@
 
 use std::collections::VecDeque;
 use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::{Arc, Weak};
 use std::task::{Context, Poll};
@@ -26,12 +27,12 @@ use openline_broker::rows::{Change, Row};
 use openline_core::message::Compress;
 use openline_core::name::ChannelName;
 use openline_store::{Attempt, ChannelStore, GroupError, Place, RowChange, StoreError};
-use parking_lot::Mutex;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::entry::{self, Entry, Except, State};
+use crate::entry::{self, Delivery, Entry, Except, State};
 use crate::forms;
 use crate::space::Space;
+use crate::sync::Mutex;
 use crate::wakeups::Wakeups;
 
 /// About what a publish takes in the line beside its data, before its rows are
@@ -140,10 +141,17 @@ impl Settling {
         let receiver = self.receiver.lock().take();
         let Some(mut receiver) = receiver else { return };
         while let Some(written) = receiver.recv().await {
-            if let Some(entry) = written.entry.upgrade()
+            let entry = written.entry.upgrade();
+            if let Some(entry) = entry
                 && let Some(space) = entry.space.upgrade()
             {
-                settle(&space, &entry, written);
+                // All durable channels of the host wait for this task.
+                let settling = || settle(&space, &entry, written);
+                if catch_unwind(AssertUnwindSafe(settling)).is_err() {
+                    let recovering = || recover(&space, &entry);
+                    // What it could not do, each subscriber does by coming back.
+                    let _ = catch_unwind(AssertUnwindSafe(recovering));
+                }
             }
         }
     }
@@ -424,9 +432,23 @@ fn settle(space: &Arc<Space>, entry: &Arc<Entry>, written: Written) {
     });
 }
 
+/// After a panic while something was settled: what is staged is taken back, so its
+/// publishers do not wait for ever, and all rows are written with the next group.
+/// Some subscribers have the last publication of the history, others perhaps not:
+/// all are asked to come back for it.
+fn recover(space: &Arc<Space>, entry: &Arc<Entry>) {
+    let channel = entry.name.as_str();
+    tracing::error!(channel, "settling a durable channel has panicked");
+    space.with_entry(entry, |_, state, _| {
+        state.abandon(PublishError::Unavailable);
+        state.ask_back();
+    });
+}
+
 /// Takes publications up to a position into the history, delivers them, and
 /// answers their publishers.
 fn take_in(state: &mut State, upto: Position, now: Moment, wakeups: &mut Wakeups) -> Vec<Change> {
+    let counts = state.terms.recovery;
     let State {
         channel,
         subscribers,
@@ -449,7 +471,12 @@ fn take_in(state: &mut State, upto: Position, now: Moment, wakeups: &mut Wakeups
             waiting.filter(|it| it.delivery.is_some() && Some(it.position) == publication.position);
         let delivery = waiting.as_ref().and_then(|it| it.delivery.clone());
         let (compress, except) = delivery.unwrap_or_default();
-        let local = entry::deliver(subscribers, publication, compress, &except, wakeups);
+        let delivery = Delivery {
+            compress,
+            except: &except,
+            counts,
+        };
+        let local = entry::deliver(subscribers, publication, delivery, wakeups);
         if let Some(waiting) = waiting {
             waiting.answer.local = local;
         }

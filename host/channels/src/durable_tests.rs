@@ -31,30 +31,37 @@ fn name(text: &str) -> ChannelName {
     ChannelName::new(text).unwrap()
 }
 
+fn function() -> FunctionName {
+    FunctionName::new("a").unwrap()
+}
+
+fn terms(durable: bool) -> TermsTable {
+    let terms = ChannelTerms {
+        history: Some(HistoryTerms {
+            count: 1_000,
+            bytes: 1 << 26,
+            time: None,
+        }),
+        recovery: true,
+        durable,
+        ..ChannelTerms::default()
+    };
+    let table = ChannelTable {
+        pattern: ChannelPattern::new("*").unwrap(),
+        terms,
+        functions: None,
+    };
+    TermsTable::new(&function(), &[table], &[]).unwrap()
+}
+
 impl Host {
     async fn start(folder: &Path, room: u64) -> Self {
         let whole = Store::open(folder, room).unwrap();
-        let function = FunctionName::new("a").unwrap();
-        let terms = ChannelTerms {
-            history: Some(HistoryTerms {
-                count: 1_000,
-                bytes: 1 << 26,
-                time: None,
-            }),
-            recovery: true,
-            durable: true,
-            ..ChannelTerms::default()
-        };
-        let table = ChannelTable {
-            pattern: ChannelPattern::new("*").unwrap(),
-            terms,
-            functions: None,
-        };
         let budget = HostBudget::new(0, 0).with_channels(1 << 28);
         let space = |table| Space::new(table, budget.channels(), &Arc::default());
-        let own = space(TermsTable::new(&function, &[table], &[]).unwrap());
+        let own = space(terms(true));
         let settling = Arc::new(Settling::default());
-        let store = whole.function(&function).channels();
+        let store = whole.function(&function()).channels();
         own.restore(store.clone(), &settling).await.unwrap();
         Self {
             hub: Hub::new(own, space(TermsTable::default())),
@@ -269,4 +276,95 @@ async fn refused_publishes_do_not_pile_up() {
         );
     }
     assert_eq!((host.waiting(), host.history().1.len()), (0, 1_000));
+}
+
+/// Wakes nobody.
+struct Defective;
+
+impl std::task::Wake for Defective {
+    fn wake(self: Arc<Self>) {
+        panic!("a defect");
+    }
+}
+
+/// A panic while something is settled ends no other channel's publishes, nor later
+/// ones of its own, and subscribers come back for what they perhaps have not got.
+#[tokio::test]
+async fn after_a_panic_publishes_are_still_settled() {
+    let folder = tempfile::tempdir().unwrap();
+    let host = Host::start(folder.path(), ROOM).await;
+    let _task = host.serves();
+    let owner = host.subscribed();
+    owner.register(&Arc::new(Defective).into());
+    for text in ["1", "2"] {
+        // The waker is taken by the first.
+        let published = tokio::time::timeout(Duration::from_secs(30), host.publish(text));
+        let outcome = published.await.expect("it is answered").unwrap();
+        assert_eq!(outcome.local, 1);
+    }
+    // The first one's waker has panicked before the second was answered.
+    assert!(owner.leaving().is_some());
+    assert_eq!(host.history().1, ["1", "2"]);
+    let before = host.history();
+    drop((host, owner));
+    assert_eq!(Host::start(folder.path(), ROOM).await.history(), before);
+}
+
+/// A reload that makes a channel durable writes what it has; one that ends that
+/// deletes it. Its subscribers and positions stay.
+#[tokio::test]
+async fn a_channel_becomes_durable_and_ceases_to_be_with_its_terms() {
+    let folder = tempfile::tempdir().unwrap();
+    let host = Host::start(folder.path(), ROOM).await;
+    let task = host.serves();
+    let owner = host.subscribed();
+    host.publish("1").await.unwrap();
+    let reload = |durable| {
+        host.hub.set_table(terms(durable));
+        host.hub.refresh();
+    };
+    reload(false);
+    // Nothing is waited for any more.
+    assert!(matches!(host.begin("2"), Answered::Now(Ok(_))));
+    // The groups are written in their order.
+    let (done, written) = oneshot::channel();
+    let last = host
+        .store
+        .write(&name("d"), &Attempt::new(), vec![RowChange::Clear], |it| {
+            let _ = done.send(it);
+        });
+    last.unwrap();
+    written.await.unwrap().unwrap();
+    assert_eq!(host.store.rows(&name("c")).await.unwrap(), []);
+    reload(true);
+    assert!(matches!(host.begin("3"), Answered::Later(_)));
+    let outcome = host.publish("4").await.unwrap();
+    assert_eq!((outcome.position.unwrap().offset, outcome.local), (4, 1));
+    assert!(owner.leaving().is_none());
+    let before = host.history();
+    assert_eq!(before.1, ["1", "2", "3", "4"]);
+    task.abort();
+    let _ = task.await;
+    drop((host, owner));
+    assert_eq!(Host::start(folder.path(), ROOM).await.history(), before);
+}
+
+/// Terms that change while a publication is being written hold once it is.
+#[tokio::test]
+async fn terms_that_come_while_something_is_written_hold_afterwards() {
+    let folder = tempfile::tempdir().unwrap();
+    let host = Host::start(folder.path(), ROOM).await;
+    let first = host.begin("1");
+    host.hub.set_table(terms(false));
+    host.hub.refresh();
+    // It waits for the first, under the terms of then.
+    let second = host.begin("2");
+    assert!(matches!(second, Answered::Later(_)));
+    let _task = host.serves();
+    assert_eq!(first.wait().await.unwrap().position.unwrap().offset, 1);
+    assert_eq!(second.wait().await.unwrap().position.unwrap().offset, 2);
+    let third = host.publish("3").await.unwrap();
+    assert_eq!(third.position.unwrap().offset, 3);
+    assert!(matches!(host.begin("4"), Answered::Now(Ok(_))));
+    assert_eq!(host.history().1, ["1", "2", "3", "4"]);
 }

@@ -7,7 +7,8 @@
 //! connection's membership and before those of outboxes.
 //!
 //! Bounded by the channel's terms, `subscribers`, and the host's
-//! `channel_bytes`, which the owner charges.
+//! `channel_bytes`, which the owner charges: with what the channel remembers, and
+//! with the entry and its subscribers themselves.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Weak};
@@ -16,19 +17,19 @@ use openline_broker::channel::Channel;
 use openline_broker::filter::Filter;
 use openline_broker::moment::Moment;
 use openline_broker::position::Epoch;
-use openline_broker::presence::PresenceEvent;
+use openline_broker::presence::{Member, PresenceEvent};
 use openline_broker::publication::Publication;
 use openline_core::channel::ChannelTerms;
 use openline_core::event::SendOutcome;
 use openline_core::message::Compress;
 use openline_core::name::{ChannelName, ConnectionId};
-use parking_lot::Mutex;
 
-use crate::connection::{Connection, SubscribedChannel};
+use crate::connection::{Connection, SubscribedChannel, Subscription};
 use crate::durable::Writing;
 use crate::forms::{self, Forms};
 use crate::shared::SharedMessage;
 use crate::space::Space;
+use crate::sync::Mutex;
 use crate::wakeups::Wakeups;
 
 /// A channel in its space.
@@ -80,6 +81,15 @@ pub(crate) struct Wishes {
     pub(crate) join_leave: bool,
 }
 
+/// How a publication is put into outboxes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Delivery<'a> {
+    pub(crate) compress: Compress,
+    pub(crate) except: &'a Except,
+    /// Whether subscribers count on it, because they can recover it.
+    pub(crate) counts: bool,
+}
+
 /// Who does not get a publication.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Except {
@@ -88,6 +98,18 @@ pub struct Except {
     /// All connections of this user.
     pub user: Option<bytestring::ByteString>,
 }
+
+/// What an allocation costs beside its bytes, about.
+const ALLOCATION: usize = 16;
+/// A subscriber's place in the table, and that of the subscription in the list of
+/// its connection, both of which double when they are full.
+const PLACE: usize = size_of::<(ConnectionId, Subscriber)>() + 1 + 2 * size_of::<Subscription>();
+/// A place in the map of a space, which is half full on average.
+const IN_SPACE: usize = 2 * (size_of::<(ChannelName, Arc<Entry>)>() + 1);
+/// What a channel takes at least that remembers members or positions, about.
+const REMEMBERS: usize = 1_024;
+/// Subscribers for which there is room when most have gone.
+const SPARE: usize = 16;
 
 impl Entry {
     pub(crate) fn new(
@@ -133,6 +155,43 @@ impl SubscribedChannel for Entry {
 }
 
 impl State {
+    /// What the entry takes beside what the channel remembers.
+    pub(crate) fn own_cost(&self, name: &ChannelName) -> usize {
+        entry_cost(name) + table_cost(self.subscribers.capacity())
+    }
+
+    /// By how much the channel grows with a publish, beside the publication.
+    pub(crate) fn unpaid(&self, name: &ChannelName) -> usize {
+        let entry = match self.charged {
+            0 => entry_cost(name),
+            _ => 0,
+        };
+        let channel = match self.channel {
+            None => size_of::<Channel>() + name.as_str().len() + ALLOCATION,
+            Some(_) => 0,
+        };
+        entry + channel
+    }
+
+    /// By how much it grows with one more subscriber, at most.
+    pub(crate) fn growth(&self, name: &ChannelName, info_bytes: usize) -> usize {
+        let entry = match self.charged {
+            0 => entry_cost(name),
+            _ => 0,
+        };
+        let capacity = self.subscribers.capacity();
+        let table = match self.subscribers.len() < capacity {
+            true => 0,
+            // It doubles.
+            false => table_cost(2 * capacity.max(1)) - table_cost(capacity),
+        };
+        let remembers = match self.terms.presence || self.terms.has_positions() {
+            true if self.terms.presence || self.channel.is_none() => REMEMBERS + info_bytes,
+            _ => 0,
+        };
+        entry + table + remembers
+    }
+
     /// What it remembers; made if it is not there.
     pub(crate) fn channel(&mut self, name: &ChannelName, now: Moment) -> &mut Channel {
         let terms = &self.terms;
@@ -160,8 +219,38 @@ impl State {
     /// that they know is no longer there.
     pub(crate) fn ask_back(&self) {
         for subscriber in self.subscribers.values() {
-            subscriber.connection.redeploy();
-            subscriber.connection.wake();
+            subscriber.ask_back();
+        }
+    }
+
+    /// Makes subscribers members, after a reload that wants them. Nobody is told:
+    /// they have not come now. What they said of themselves was not kept. Those for
+    /// whom there is no room, in the channel or in these bytes, are asked to come
+    /// back, and refused then.
+    pub(crate) fn join_all(&mut self, name: &ChannelName, bytes: usize, now: Moment) {
+        if self.subscribers.is_empty() {
+            return;
+        }
+        self.channel(name, now);
+        let Self {
+            channel,
+            subscribers,
+            ..
+        } = self;
+        let channel = channel.as_mut().expect("it was made above");
+        let mut left = bytes;
+        for (id, subscriber) in subscribers {
+            let member = Member {
+                connection: *id,
+                user: subscriber.connection.facts().user.clone(),
+                info: None,
+                node: None,
+            };
+            let cost = member.cost();
+            if cost > left || channel.join(member, now).is_err() {
+                subscriber.ask_back();
+            }
+            left = left.saturating_sub(cost);
         }
     }
 
@@ -184,6 +273,10 @@ impl State {
         let is_special =
             subscriber.wishes.is_some() || subscriber.connection.facts().dialect.is_some();
         self.special -= usize::from(is_special);
+        let (count, room) = (self.subscribers.len(), self.subscribers.capacity());
+        if room > SPARE && count < room / 4 {
+            self.subscribers.shrink_to((2 * count).max(SPARE));
+        }
         let event = self
             .channel
             .as_mut()
@@ -199,20 +292,41 @@ impl State {
     }
 }
 
+impl Subscriber {
+    /// Asks it to come back and subscribe again.
+    fn ask_back(&self) {
+        self.connection.redeploy();
+        self.connection.wake();
+    }
+}
+
+/// What an entry takes without subscribers.
+fn entry_cost(name: &ChannelName) -> usize {
+    size_of::<Entry>() + IN_SPACE + name.as_str().len() + 2 * ALLOCATION
+}
+
+/// What a table of subscribers takes that has room for so many.
+fn table_cost(capacity: usize) -> usize {
+    match capacity {
+        0 => 0,
+        // Of eight places, one stays free; there are 4 at least.
+        _ => (capacity * 8 / 7).next_power_of_two().max(4) * PLACE + ALLOCATION,
+    }
+}
+
 /// Puts a publication into the outbox of each subscriber that wants it, and
 /// answers how many took it.
 pub(crate) fn deliver(
     subscribers: &HashMap<ConnectionId, Subscriber>,
     publication: &Publication,
-    compress: Compress,
-    except: &Except,
+    delivery: Delivery<'_>,
     wakeups: &mut Wakeups,
 ) -> u64 {
-    let mut forms = Forms::new(publication, compress);
+    let mut forms = Forms::new(publication, delivery.compress, delivery.counts);
     let mut taken = 0;
     for (id, subscriber) in subscribers {
         let connection = &subscriber.connection;
-        if except.covers(connection) {
+        if delivery.except.covers(connection) {
             continue;
         }
         let filter = subscriber.wishes.as_ref().and_then(|it| it.filter.as_ref());
@@ -315,3 +429,11 @@ impl Except {
             || (self.user.is_some() && self.user == connection.facts().user)
     }
 }
+
+#[cfg(test)]
+#[path = "bounds_tests.rs"]
+mod bounds_tests;
+
+#[cfg(test)]
+#[path = "race_tests.rs"]
+mod race_tests;

@@ -7,7 +7,6 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytestring::ByteString;
 use openline_broker::channel::Backlog;
@@ -21,6 +20,7 @@ use openline_dialects::{
 };
 
 use crate::shared::SharedMessage;
+use crate::sync::{AtomicU64, Ordering};
 
 /// The raw form, and one for each dialect.
 const FORMS: usize = 4;
@@ -30,15 +30,18 @@ const FORMS: usize = 4;
 pub(crate) struct Forms<'a> {
     publication: &'a Publication,
     compress: Compress,
+    /// Whether subscribers count on it.
+    counts: bool,
     made: [Option<Arc<SharedMessage>>; FORMS],
 }
 
 impl<'a> Forms<'a> {
     /// None is made yet.
-    pub(crate) fn new(publication: &'a Publication, compress: Compress) -> Self {
+    pub(crate) fn new(publication: &'a Publication, compress: Compress, counts: bool) -> Self {
         Self {
             publication,
             compress,
+            counts,
             made: [const { None }; FORMS],
         }
     }
@@ -46,9 +49,13 @@ impl<'a> Forms<'a> {
     /// The encoding for the connections of a dialect, or for those without one.
     pub(crate) fn of(&mut self, dialect: Option<DialectName>) -> &Arc<SharedMessage> {
         let index = dialect.map_or(0, |dialect| 1 + dialect as usize);
-        let (publication, compress) = (self.publication, self.compress);
+        let (publication, compress, counts) = (self.publication, self.compress, self.counts);
         self.made[index].get_or_insert_with(|| {
-            SharedMessage::with(self::publication(dialect, publication), compress)
+            let message = self::publication(dialect, publication);
+            match counts {
+                true => SharedMessage::counted(message, compress),
+                false => SharedMessage::with(message, compress),
+            }
         })
     }
 }

@@ -52,6 +52,11 @@ impl Hub {
     /// Makes a connection findable until it [leaves](Hub::leave).
     pub fn join(&self, connection: &Arc<Connection>) {
         self.connections.insert(connection);
+        // It may be subscribed already, and the terms may have changed while a
+        // refresh could not find it.
+        if self.take_out_astray(connection) {
+            connection.wake();
+        }
     }
 
     /// Forgets a connection, its subscriptions and its tags. The connection
@@ -197,26 +202,34 @@ impl Hub {
     pub fn refresh(&self) {
         self.own.refresh(|name| !self.terms(name).is_shared);
         for connection in self.snapshot() {
-            let astray: Vec<_> = {
-                let membership = connection.membership.lock();
-                let channels = membership.channels.iter();
-                let astray = channels
-                    .filter(|it| it.channel.set() != Arc::as_ptr(self.space(it.name())).addr());
-                astray.map(|it| it.name().clone()).collect()
-            };
-            for channel in &astray {
-                self.unsubscribe(&connection, channel);
-            }
-            if !astray.is_empty() {
-                connection.redeploy();
-            } else if connection.facts().dialect.is_some() {
+            if !self.take_out_astray(&connection) {
+                if connection.facts().dialect.is_none() {
+                    continue;
+                }
                 // Its peer may not have any more what it has asked for.
                 connection.reconsider();
-            } else {
-                continue;
             }
             connection.wake();
         }
+    }
+
+    /// Ends the subscriptions of a connection to channels that are no longer in
+    /// the space of their names, and asks it to come back; whether there were any.
+    fn take_out_astray(&self, connection: &Connection) -> bool {
+        let astray: Vec<_> = {
+            let membership = connection.membership.lock();
+            let channels = membership.channels.iter();
+            let astray =
+                channels.filter(|it| it.channel.set() != Arc::as_ptr(self.space(it.name())).addr());
+            astray.map(|it| it.name().clone()).collect()
+        };
+        for channel in &astray {
+            self.unsubscribe(connection, channel);
+        }
+        if !astray.is_empty() {
+            connection.redeploy();
+        }
+        !astray.is_empty()
     }
 
     /// Subscribes a connection; a second time does nothing.
@@ -249,7 +262,12 @@ impl Hub {
         wakeups: &mut Wakeups,
     ) -> Result<Option<Backlog>, SubscribeError> {
         let space = self.space(channel);
-        space.subscribe_with(connection, channel, subscribing, wakeups)
+        let backlog = space.subscribe_with(connection, channel, subscribing, wakeups)?;
+        // The terms may have changed meanwhile, and a refresh have looked before.
+        if !Arc::ptr_eq(space, self.space(channel)) && self.take_out_astray(connection) {
+            wakeups.add(connection);
+        }
+        Ok(backlog)
     }
 
     /// Ends a subscription; whether there was one.
@@ -378,3 +396,7 @@ fn deliver<'a>(
 #[cfg(test)]
 #[path = "hub_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "reload_tests.rs"]
+mod reload_tests;

@@ -7,14 +7,14 @@ use openline_broker::channel::{Backlog, Subscribe};
 use openline_broker::log::PageLimit;
 use openline_broker::moment::Moment;
 use openline_broker::presence::Member;
-use openline_broker::publication::Publication;
 use openline_core::event::SendOutcome;
-use openline_core::message::Message;
+use openline_core::message::{Compress, Message};
 use openline_core::name::ChannelName;
 
 use crate::connection::Connection;
 use crate::entry::{self, State, Wishes};
 use crate::forms;
+use crate::shared::SharedMessage;
 use crate::subscribing::{Answer, SubscribeError, Subscribing};
 use crate::wakeups::Wakeups;
 
@@ -102,23 +102,35 @@ fn greet(
             put(frames, wakeups);
             return None;
         }
-        let is_taken = |it: &&Publication| put(vec![forms::raw(&it.data)], wakeups);
-        let publications = &mut backlog.publications;
-        let taken = publications.iter().take_while(is_taken).count();
-        if taken < publications.len() {
-            publications.truncate(taken);
-            backlog.recovered = backlog.recovered.map(|_| false);
+        let messages = backlog.publications.iter().map(|it| {
+            let message = forms::raw(&it.data);
+            match backlog.position {
+                Some(_) => SharedMessage::counted(message, Compress::Configured),
+                None => SharedMessage::new(message),
+            }
+        });
+        let messages: Vec<_> = messages.collect();
+        if messages.is_empty() {
+            return None;
         }
-        return None;
+        let is_put = connection.push_all(messages);
+        wakeups.add(connection);
+        return (!is_put).then(|| lost(backlog));
     };
     if put(answer(backlog), wakeups) || backlog.publications.is_empty() {
         return None;
     }
-    let lost = Backlog {
+    let lost = lost(backlog);
+    put(answer(&lost), wakeups);
+    Some(lost)
+}
+
+/// What a subscriber has instead of a backlog that it did not get: nothing, and it
+/// is told so, even if it is new.
+fn lost(backlog: &Backlog) -> Backlog {
+    Backlog {
         position: backlog.position,
         recovered: Some(false),
         ..Backlog::default()
-    };
-    put(answer(&lost), wakeups);
-    Some(lost)
+    }
 }

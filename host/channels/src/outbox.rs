@@ -8,7 +8,10 @@
 //! any message up to `message_bytes`. `outbox_overflow` says what happens past
 //! the bound. One of a dialect is whole or nothing: its peer counts publications,
 //! so it drops none, also not those that their frame makes larger than
-//! `message_bytes`, and past the bound its connection is closed.
+//! `message_bytes`, and past the bound its connection is closed. Others have
+//! publications that count, too: those of channels from which a subscriber can
+//! recover. A loss of one must be known, so past the bound the connection is closed
+//! for it whatever `outbox_overflow` says, and no other message takes its place.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -111,6 +114,11 @@ impl Item {
     fn cost(&self) -> usize {
         self.bytes() + MESSAGE_OVERHEAD_BYTES
     }
+
+    /// Whether the peer counts on it.
+    fn counts(&self) -> bool {
+        matches!(self, Self::Published(shared) if shared.counts())
+    }
 }
 
 impl Outbox {
@@ -159,7 +167,8 @@ impl Outbox {
         if !self.is_open() {
             return SendOutcome::Gone;
         }
-        let is_bounded = !matches!(item, Item::Ping(_)) && !self.is_whole;
+        let counts = self.is_whole || item.counts();
+        let is_bounded = !matches!(item, Item::Ping(_)) && !counts;
         if item.bytes() > limits.message_bytes && is_bounded {
             return SendOutcome::Dropped;
         }
@@ -169,11 +178,9 @@ impl Outbox {
             if fits && self.grow(self.bytes + cost, budget) {
                 break;
             }
-            let overflow = match self.is_whole {
-                true => OutboxOverflow::Close,
-                false => limits.outbox_overflow,
-            };
-            match overflow {
+            match self.overflow(counts, limits.outbox_overflow) {
+                OutboxOverflow::DropOldest => drop(self.pop(budget)),
+                OutboxOverflow::DropNewest => return SendOutcome::Dropped,
                 OutboxOverflow::Close => {
                     self.clear(budget);
                     self.state = State::Ending(if fits {
@@ -184,11 +191,6 @@ impl Outbox {
                     self.wake_writers();
                     return SendOutcome::Dropped;
                 }
-                OutboxOverflow::DropNewest => return SendOutcome::Dropped,
-                OutboxOverflow::DropOldest if self.pop(budget).is_none() => {
-                    return SendOutcome::Dropped;
-                }
-                OutboxOverflow::DropOldest => {}
             }
         }
         self.items.push_back(item);
@@ -198,6 +200,45 @@ impl Outbox {
         } else {
             SendOutcome::Queued(self.bytes())
         }
+    }
+
+    /// What makes room for one more, which counts or does not. Only the oldest is
+    /// looked at: behind one that counts nothing is dropped, or each message to a
+    /// slow peer would search all that wait.
+    fn overflow(&self, counts: bool, configured: OutboxOverflow) -> OutboxOverflow {
+        let is_droppable = |oldest: &Item| !oldest.counts();
+        match configured {
+            _ if self.is_whole => OutboxOverflow::Close,
+            OutboxOverflow::DropOldest if self.items.front().is_some_and(is_droppable) => {
+                OutboxOverflow::DropOldest
+            }
+            OutboxOverflow::DropOldest | OutboxOverflow::DropNewest if !counts => {
+                OutboxOverflow::DropNewest
+            }
+            _ => OutboxOverflow::Close,
+        }
+    }
+
+    /// Puts all of these publications in, or none of them: whether it has.
+    pub(crate) fn push_all(
+        &mut self,
+        all: Vec<Arc<SharedMessage>>,
+        limits: &FunctionLimits,
+        budget: &Budget,
+    ) -> bool {
+        let cost: usize = all
+            .iter()
+            .map(|shared| shared.message().bytes() + MESSAGE_OVERHEAD_BYTES)
+            .sum();
+        // As everywhere, one alone always fits.
+        let is_alone = self.items.is_empty() && all.len() <= 1;
+        let fits = is_alone || self.bytes + cost <= limits.outbox_bytes;
+        if !self.is_open() || !fits || !self.grow(self.bytes + cost, budget) {
+            return false;
+        }
+        self.bytes += cost;
+        self.items.extend(all.into_iter().map(Item::Published));
+        true
     }
 
     /// Ends the outbox. The first reason wins; `false` if there was one

@@ -92,6 +92,73 @@ fn past_its_bytes_the_newest_or_the_oldest_is_dropped() {
     }
 }
 
+fn counted(bytes: usize) -> Item {
+    let message = Message::Binary(Bytes::from(vec![0; bytes]));
+    Item::Published(SharedMessage::counted(message, Default::default()))
+}
+
+/// What a peer counts on is never dropped, neither for itself nor for others:
+/// there is room, or the connection ends.
+#[test]
+fn a_publication_that_counts_is_taken_or_the_connection_ends() {
+    for overflow in [OutboxOverflow::DropNewest, OutboxOverflow::DropOldest] {
+        let mut outbox = Fixture::new(100, 2 * MESSAGE_OVERHEAD_BYTES + 5);
+        outbox.limits.outbox_overflow = overflow;
+        let push = |outbox: &mut Fixture, item| {
+            let Fixture {
+                outbox,
+                limits,
+                budget,
+            } = outbox;
+            outbox.push(item, limits, budget)
+        };
+        assert_eq!(push(&mut outbox, counted(1)), SendOutcome::Sent);
+        assert_eq!(outbox.push(4), SendOutcome::Sent);
+        // Others neither take its place nor end the connection.
+        assert_eq!(outbox.push(1), SendOutcome::Dropped);
+        assert_eq!(outbox.next(), Next::Item(counted(1)));
+        if overflow == OutboxOverflow::DropOldest {
+            // It takes the place of one that does not count.
+            assert_eq!(push(&mut outbox, counted(2)), SendOutcome::Sent);
+            assert_eq!(push(&mut outbox, counted(3)), SendOutcome::Sent);
+            assert!(outbox.outbox.is_open());
+        }
+        assert_eq!(push(&mut outbox, counted(2)), SendOutcome::Dropped);
+        assert_eq!(outbox.next(), Next::End(CloseReason::OutboxOverflow));
+    }
+}
+
+#[test]
+fn several_are_put_in_together_or_none_of_them() {
+    let cost = MESSAGE_OVERHEAD_BYTES + 10;
+    let shared = || SharedMessage::new(Message::Binary(Bytes::from(vec![0; 10])));
+    for (bytes, is_taken) in [(2 * cost, true), (2 * cost - 1, false)] {
+        let mut outbox = Fixture::new(100, bytes);
+        outbox.limits.outbox_overflow = OutboxOverflow::DropOldest;
+        let Fixture {
+            outbox,
+            limits,
+            budget,
+        } = &mut outbox;
+        assert_eq!(
+            outbox.push_all(vec![shared(), shared()], limits, budget),
+            is_taken
+        );
+        assert_eq!(matches!(outbox.next(budget), Next::Item(_)), is_taken);
+        assert!(outbox.is_open());
+    }
+    // As everywhere, one alone fits; and nothing fits into one that has ended.
+    let mut outbox = Fixture::new(100, 1);
+    let Fixture {
+        outbox,
+        limits,
+        budget,
+    } = &mut outbox;
+    assert!(outbox.push_all(vec![shared()], limits, budget));
+    outbox.end(CloseReason::Lost);
+    assert!(!outbox.push_all(Vec::new(), limits, budget));
+}
+
 #[test]
 fn a_message_at_its_size_and_past_it() {
     let mut outbox = Fixture::new(100, 100);

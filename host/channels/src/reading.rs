@@ -68,12 +68,12 @@ impl Space {
     }
 
     /// Values of a keyed channel in the order of their last change, after an
-    /// offset; `None` on others.
+    /// offset and within the limit; `None` on others.
     pub fn values(
         self: &Arc<Self>,
         name: &ChannelName,
         after: u64,
-        limit: usize,
+        limit: PageLimit,
     ) -> Option<Vec<Publication>> {
         self.find(name).terms.keyed.as_ref()?;
         let values = self.with(name, false, |_, state, _| {

@@ -29,6 +29,7 @@ pub const VARIANTS: usize = 3;
 pub struct SharedMessage {
     message: Message,
     compress: Compress,
+    counts: bool,
     frame: OnceLock<Bytes>,
     /// Made when the first connection compresses it.
     variants: OnceLock<Box<[Variant; VARIANTS]>>,
@@ -57,9 +58,20 @@ impl SharedMessage {
 
     /// The same, and whether it is compressed.
     pub fn with(message: Message, compress: Compress) -> Arc<Self> {
+        Self::make(message, compress, false)
+    }
+
+    /// The same of a publication that its subscribers count on: an outbox never
+    /// drops it and goes on.
+    pub(crate) fn counted(message: Message, compress: Compress) -> Arc<Self> {
+        Self::make(message, compress, true)
+    }
+
+    fn make(message: Message, compress: Compress, counts: bool) -> Arc<Self> {
         Arc::new(Self {
             message,
             compress,
+            counts,
             frame: OnceLock::new(),
             variants: OnceLock::new(),
         })
@@ -68,6 +80,11 @@ impl SharedMessage {
     /// Whether it is compressed.
     pub fn compress(&self) -> Compress {
         self.compress
+    }
+
+    /// Whether its receivers count on it.
+    pub(crate) fn counts(&self) -> bool {
+        self.counts
     }
 
     /// The message.

@@ -1,13 +1,12 @@
 //! A set of channels: one function's own, or those that functions share.
 //!
 //! A channel is in its space while it has subscribers, something to remember, or
-//! a position that is still kept. What it remembers is charged to the space's
-//! part of the host's `channel_bytes`; publications that would exceed it are
-//! refused. Moments at which something ends are in order, so [`Space::sweep`]
+//! a position that is still kept. What it remembers, the channel itself and its
+//! subscribers are charged to the space's part of the host's `channel_bytes`;
+//! publications and subscriptions that would exceed it are refused. Moments at which something ends are in order, so [`Space::sweep`]
 //! looks at nothing else.
 
 use std::collections::BTreeSet;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
@@ -23,22 +22,26 @@ use openline_core::channel::ChannelTerms;
 use openline_core::message::{Compress, Message};
 use openline_core::name::{ChannelName, ConnectionId};
 use openline_store::{ChannelStore, StoreError};
-use parking_lot::{Mutex, RwLock};
 
 use crate::budget::Budget;
 use crate::connection::Connection;
 use crate::durable::{Answered, Keeper, Settling};
-use crate::entry::{self, Entry, Except, State};
+use crate::entry::{self, Delivery, Entry, Except, State};
 use crate::forms;
 use crate::joining;
 use crate::shared::SharedMessage;
 use crate::subscribing::{SubscribeError, Subscribing};
 use crate::sweeps::{Sweeps, Swept};
+use crate::sync::{AtomicBool, AtomicU64, Mutex, MutexGuard, Ordering, RwLock};
 use crate::time::now;
 use crate::wakeups::Wakeups;
 
 /// Channels that one sweep looks at, so that it does not keep its thread.
 const SWEPT_MAX: usize = 4_096;
+
+/// Messages that one sweep puts into outboxes, for the same reason: some
+/// milliseconds. A single publication may have more receivers, and is not divided.
+const TOLD_MAX: usize = 65_536;
 
 /// How long a sweep leaves a channel alone that had something due which the store
 /// did not take.
@@ -161,6 +164,9 @@ impl Space {
             };
             let mut state = entry.state.lock();
             if state.removed {
+                drop(state);
+                // Whoever removes it may rest, and would be waited for.
+                self.unlink(&entry);
                 continue;
             }
             self.renew(&entry, &mut state, now);
@@ -229,6 +235,7 @@ impl Space {
         }
         let terms = self.terms(name);
         if *terms != *state.terms {
+            let mut comes_back = false;
             if let Some(channel) = &mut state.channel {
                 let epoch = Epoch::from_random(forms::random());
                 let before = channel.position();
@@ -237,25 +244,26 @@ impl Space {
                     return;
                 };
                 let is_same = |it| channel.position().is_some_and(|now| now.epoch == it);
-                if before.is_some_and(|before| !is_same(before.epoch)) {
-                    state.ask_back();
-                }
+                comes_back = before.is_some_and(|before| !is_same(before.epoch));
                 if let Some(keeper) = self.keeper() {
                     keeper.write(entry, state, changes, None);
                 }
             }
-            state.terms = terms;
+            let before = std::mem::replace(&mut state.terms, terms);
+            // Without a position they could not recover what they may now.
+            let recovers = |terms: &ChannelTerms| terms.has_positions() && terms.recovery;
+            if comes_back || (recovers(&state.terms) && !recovers(&before)) {
+                state.ask_back();
+            }
+            if state.terms.presence && !before.presence {
+                state.join_all(name, self.budget.left(), now);
+            }
         }
         state.generation = generation;
     }
 
     /// Charges and schedules a channel after it was used, or removes it.
-    fn settle(
-        self: &Arc<Self>,
-        entry: &Arc<Entry>,
-        mut state: parking_lot::MutexGuard<'_, State>,
-        now: Moment,
-    ) {
+    fn settle(self: &Arc<Self>, entry: &Arc<Entry>, mut state: MutexGuard<'_, State>, now: Moment) {
         let removed = state.is_idle(now) && !state.is_writing();
         if removed {
             let was_kept = state.channel.as_ref().is_some_and(|it| it.is_durable());
@@ -265,8 +273,13 @@ impl Space {
             state.removed = true;
             state.channel = None;
         }
-        let cost = state.channel.as_ref().map_or(0, |channel| channel.cost());
+        let own = match removed {
+            true => 0,
+            false => state.own_cost(&entry.name),
+        };
+        let cost = own + state.channel.as_ref().map_or(0, |channel| channel.cost());
         match cost.checked_sub(state.charged) {
+            Some(0) => {}
             Some(more) => self.budget.take_anyway(more),
             None => self.budget.give_back(state.charged - cost),
         }
@@ -287,9 +300,14 @@ impl Space {
             self.list();
         }
         if removed {
-            self.entries
-                .remove_if(&entry.name, |_, held| Arc::ptr_eq(held, entry));
+            self.unlink(entry);
         }
+    }
+
+    /// Takes a channel that is removed out of the map, if it is still there.
+    fn unlink(&self, entry: &Arc<Entry>) {
+        self.entries
+            .remove_if(&entry.name, |_, held| Arc::ptr_eq(held, entry));
     }
 
     /// Forgets a subscriber.
@@ -313,12 +331,17 @@ impl Space {
             if state.subscribers.len() >= connection.limits().subscribers as usize {
                 return Err(SubscribeError::Crowded);
             }
-            let remembers = state.terms.has_positions() || state.terms.presence;
-            if remembers && self.budget.is_exceeded() {
+            let info = subscribing.info.as_ref().map_or(0, |info| info.bytes());
+            let growth = state.growth(name, info);
+            if growth > 0 && growth > self.budget.left() {
                 return Err(SubscribeError::HostFull);
             }
-            let backlog = joining::join(name, state, (connection, subscribing), now, wakeups)?;
-            Ok((Arc::clone(entry), backlog))
+            let is_new = state.channel.is_none();
+            let joined = joining::join(name, state, (connection, subscribing), now, wakeups);
+            if is_new && joined.is_err() {
+                state.channel = None;
+            }
+            Ok((Arc::clone(entry), joined?))
         });
         subscribed.expect("the channel is made if it is not there")
     }
@@ -334,17 +357,13 @@ impl Space {
         let mut rest = Some(publishing);
         let mut publish = |entry: &Arc<Entry>, state: &mut State, now| {
             let publishing = rest.take().expect("it is called once");
-            if !(state.terms.durable && state.terms.has_positions()) {
-                let published = self.publish_in(name, state, publishing, now, wakeups);
-                return Answered::Now(published);
+            let is_new = state.channel.is_none();
+            let answer = self.publish_in(entry, state, publishing, now, wakeups);
+            if is_new && matches!(answer, Answered::Now(Err(_))) {
+                // A refused publish leaves nothing behind.
+                state.channel = None;
             }
-            let Some(keeper) = self.keeper() else {
-                return Answered::Now(Err(PublishError::Unavailable));
-            };
-            state.published += 1;
-            let delivery = (publishing.compress, publishing.except);
-            let turn = (now, &self.room());
-            keeper.publish(entry, state, (publishing.request, delivery), turn)
+            answer
         };
         // A publish that nothing keeps makes no channel. Whether it is kept is
         // asked once the channel is not there: it may just have been removed.
@@ -357,6 +376,27 @@ impl Space {
     }
 
     fn publish_in(
+        &self,
+        entry: &Arc<Entry>,
+        state: &mut State,
+        publishing: Publishing,
+        now: Moment,
+        wakeups: &mut Wakeups,
+    ) -> Answered {
+        if !(state.terms.durable && state.terms.has_positions()) {
+            let published = self.publish_now(&entry.name, state, publishing, now, wakeups);
+            return Answered::Now(published);
+        }
+        let Some(keeper) = self.keeper() else {
+            return Answered::Now(Err(PublishError::Unavailable));
+        };
+        state.published += 1;
+        let delivery = (publishing.compress, publishing.except);
+        let turn = (now, &self.room(state.unpaid(&entry.name)));
+        keeper.publish(entry, state, (publishing.request, delivery), turn)
+    }
+
+    fn publish_now(
         &self,
         name: &ChannelName,
         state: &mut State,
@@ -371,12 +411,17 @@ impl Space {
         } = publishing;
         state.published += 1;
         let keeps = state.terms.has_positions() || needs_memory(&request);
+        let delivery = Delivery {
+            compress,
+            except: &except,
+            counts: state.terms.has_positions() && state.terms.recovery,
+        };
         if !keeps {
-            request.check(false, &self.room())?;
-            let local = publish_plain(name, state, request, (compress, &except), now, wakeups);
+            request.check(false, &self.room(0))?;
+            let local = publish_plain(name, state, request, delivery, now, wakeups);
             return Ok(Outcome::published(None, local));
         }
-        let room = self.room();
+        let room = self.room(state.unpaid(name));
         state.channel(name, now);
         let State {
             channel,
@@ -385,16 +430,16 @@ impl Space {
         } = state;
         let channel = channel.as_mut().expect("it was made above");
         let published = channel.publish(request, now, &room, |publication| {
-            entry::deliver(subscribers, publication, compress, &except, wakeups)
+            entry::deliver(subscribers, publication, delivery, wakeups)
         })?;
         Ok(published.outcome)
     }
 
-    /// How much a publish may take.
-    fn room(&self) -> Room {
+    /// How much a publish may take, of which so much is for the channel itself.
+    fn room(&self, unpaid: usize) -> Room {
         Room {
             data_bytes: usize::MAX,
-            growth_bytes: self.budget.left(),
+            growth_bytes: self.budget.left().saturating_sub(unpaid),
         }
     }
 
@@ -412,11 +457,15 @@ impl Space {
         }
     }
 
-    /// Does what has become due, for at most [`SWEPT_MAX`] channels; whether
-    /// there is more.
+    /// Does what has become due, for at most [`SWEPT_MAX`] channels and about
+    /// [`TOLD_MAX`] messages; whether there is more.
     pub fn sweep(self: &Arc<Self>) -> bool {
         let now = now();
+        let mut told = 0;
         for _ in 0..SWEPT_MAX {
+            if told >= TOLD_MAX {
+                return true;
+            }
             let name = {
                 let mut due = self.due.lock();
                 match due.first() {
@@ -426,33 +475,42 @@ impl Space {
                 due.pop_first().map(|(_, name)| name)
             };
             if let Some(name) = name {
-                self.expire(&name);
+                told += self.expire(&name, TOLD_MAX - told);
             }
         }
         true
     }
 
-    fn expire(self: &Arc<Self>, name: &ChannelName) {
+    /// Does what has become due in one channel; about how many messages that were,
+    /// of which there may be so many, or those of one publication.
+    fn expire(self: &Arc<Self>, name: &ChannelName, told_max: usize) -> usize {
         let mut wakeups = Wakeups::default();
-        self.with(name, false, |entry, state, now| {
+        let told = self.with(name, false, |entry, state, now| {
             state.due = None;
+            let counts = state.terms.recovery;
             let State {
                 channel,
                 subscribers,
                 ..
             } = state;
-            let Some(channel) = channel else { return };
-            let mut told = Vec::new();
+            let Some(channel) = channel else { return 0 };
+            let (mut events, mut removed) = (Vec::new(), 0);
+            let receivers = subscribers.len();
             let expired = channel.expire(
-                now,
+                (now, told_max / receivers.max(1)),
                 |publication| {
-                    let (compress, except) = (Compress::Configured, &Except::NOBODY);
-                    entry::deliver(subscribers, publication, compress, except, &mut wakeups)
+                    removed += 1;
+                    let delivery = Delivery {
+                        compress: Compress::Configured,
+                        except: &Except::NOBODY,
+                        counts,
+                    };
+                    entry::deliver(subscribers, publication, delivery, &mut wakeups)
                 },
-                |event| told.push(event),
+                |event| events.push(event),
             );
-            for event in told {
-                entry::tell(subscribers, name, &event, &mut wakeups);
+            for event in &events {
+                entry::tell(subscribers, name, event, &mut wakeups);
             }
             let mut has_more = expired.has_more;
             if let Some(keeper) = self.keeper() {
@@ -463,7 +521,9 @@ impl Space {
                 true => Moment::default(),
                 false => now.plus(AGAIN),
             };
+            (removed + events.len()) * receivers
         });
+        told.unwrap_or_default()
     }
 }
 
@@ -511,13 +571,13 @@ fn publish_plain(
     name: &ChannelName,
     state: &State,
     request: Publish,
-    (compress, except): (Compress, &Except),
+    delivery: Delivery<'_>,
     now: Moment,
     wakeups: &mut Wakeups,
 ) -> u64 {
     if state.special == 0 {
-        let message = SharedMessage::with(forms::raw(&request.data), compress);
-        return entry::deliver_raw(&state.subscribers, &message, except, wakeups);
+        let message = SharedMessage::with(forms::raw(&request.data), delivery.compress);
+        return entry::deliver_raw(&state.subscribers, &message, delivery.except, wakeups);
     }
     let publication = Publication::new(Parts {
         channel: name.clone(),
@@ -531,9 +591,9 @@ fn publish_plain(
         sender: request.sender,
         time: now,
     });
-    entry::deliver(&state.subscribers, &publication, compress, except, wakeups)
+    entry::deliver(&state.subscribers, &publication, delivery, wakeups)
 }
 
 #[cfg(test)]
 #[path = "space_tests.rs"]
-mod tests;
+pub(crate) mod tests;

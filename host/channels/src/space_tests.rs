@@ -15,11 +15,15 @@ use crate::budget::HostBudget;
 use crate::connection::{Facts, SocketOwner};
 use crate::hub::Hub;
 
-fn name(text: &str) -> ChannelName {
+pub(crate) fn name(text: &str) -> ChannelName {
     ChannelName::new(text).unwrap()
 }
 
-fn table(pattern: &str, terms: ChannelTerms, functions: Option<&[&str]>) -> ChannelTable {
+pub(crate) fn table(
+    pattern: &str,
+    terms: ChannelTerms,
+    functions: Option<&[&str]>,
+) -> ChannelTable {
     let function = |name: &&str| FunctionName::new(name).unwrap();
     ChannelTable {
         pattern: ChannelPattern::new(pattern).unwrap(),
@@ -28,7 +32,7 @@ fn table(pattern: &str, terms: ChannelTerms, functions: Option<&[&str]>) -> Chan
     }
 }
 
-fn history(count: u32) -> ChannelTerms {
+pub(crate) fn history(count: u32) -> ChannelTerms {
     ChannelTerms {
         history: Some(HistoryTerms {
             count,
@@ -40,26 +44,26 @@ fn history(count: u32) -> ChannelTerms {
     }
 }
 
-fn terms(function: &str, own: &[ChannelTable], shared: &[ChannelTable]) -> TermsTable {
+pub(crate) fn terms(function: &str, own: &[ChannelTable], shared: &[ChannelTable]) -> TermsTable {
     TermsTable::new(&FunctionName::new(function).unwrap(), own, shared).unwrap()
 }
 
-fn space(host: &HostBudget, terms: TermsTable) -> Arc<Space> {
+pub(crate) fn space(host: &HostBudget, terms: TermsTable) -> Arc<Space> {
     Space::new(terms, host.channels(), &Arc::default())
 }
 
-fn peer(hub: &Hub, limits: FunctionLimits) -> SocketOwner {
+pub(crate) fn peer(hub: &Hub, limits: FunctionLimits) -> SocketOwner {
     let budget = HostBudget::new(1 << 20, 1 << 20).function();
     let owner = SocketOwner::new(Facts::default(), Arc::new(limits), budget);
     hub.join(owner.connection());
     owner
 }
 
-fn text(text: &str) -> Publishing {
+pub(crate) fn text(text: &str) -> Publishing {
     Publishing::of(Message::Text(text.into()))
 }
 
-fn publish(space: &Arc<Space>, channel: &str, publishing: Publishing) -> Outcome {
+pub(crate) fn publish(space: &Arc<Space>, channel: &str, publishing: Publishing) -> Outcome {
     let published = space.publish(&name(channel), publishing, &mut Wakeups::default());
     published.now().unwrap()
 }

@@ -3,11 +3,13 @@
 //!
 //! Bounded by the spaces: each is listed once.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use parking_lot::Mutex;
 use tokio::sync::Notify;
+
+use crate::sync::Mutex;
 
 /// How often spaces are looked at. What has reached its age is not given away
 /// before that either; only its room is taken for so much longer.
@@ -50,8 +52,17 @@ impl Sweeps {
             tokio::time::sleep(INTERVAL).await;
             for space in listed.iter().filter_map(Weak::upgrade) {
                 space.unlist();
-                while Arc::clone(&space).sweep() {
-                    tokio::task::yield_now().await;
+                // All spaces wait for this task.
+                let sweep = || catch_unwind(AssertUnwindSafe(|| Arc::clone(&space).sweep()));
+                loop {
+                    match sweep() {
+                        Ok(true) => tokio::task::yield_now().await,
+                        Ok(false) => break,
+                        Err(_) => {
+                            tracing::error!("a sweep of channels has panicked");
+                            break;
+                        }
+                    }
                 }
                 space.list();
             }

@@ -38,9 +38,12 @@ pub(crate) async fn restore_own(
     if hub.own().is_restored() {
         return Ok(());
     }
-    if let Some(table) = table(managed, shared) {
-        hub.set_table(table);
-    }
+    // Under other terms its durable channels would be forgotten. Until it has its
+    // own, they are as they are, and a publish on one is refused.
+    let Some(table) = table(managed, shared) else {
+        return Ok(());
+    };
+    hub.set_table(table);
     let rows = managed.commons.store().channels();
     hub.own().restore(rows, services.settling()).await
 }
@@ -49,7 +52,11 @@ pub(crate) async fn restore_own(
 /// refused; one that is not configured any more has none of its own.
 fn table(managed: &Managed, shared: &[ChannelTable]) -> Option<TermsTable> {
     let (name, own) = (&managed.config.name, &managed.config.channels);
-    TermsTable::new(name, own, shared).ok()
+    let table = TermsTable::new(name, own, shared);
+    let table = table.inspect_err(|error| {
+        tracing::error!(function = name.as_str(), %error, "its channels keep the terms they had");
+    });
+    table.ok()
 }
 
 /// Puts the terms of these functions, and of the channels that they share, into

@@ -58,8 +58,9 @@ impl Channel {
             if memory.staged.is_empty() {
                 memory.staged = VecDeque::new();
             }
+            self.apply(&next.publication);
             let local = deliver(&next.publication);
-            self.apply(&next.publication, next.idempotency_key.as_ref(), local);
+            self.delivered(next.idempotency_key.as_ref(), local);
         }
         let mut changes = Vec::new();
         self.evict(now, &mut changes);

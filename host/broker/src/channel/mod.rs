@@ -60,7 +60,7 @@ use crate::versions::{Slot, Version, Versions};
 
 /// Publications that wait for the store at most, for one channel.
 pub const STAGED_MAX: usize = 1024;
-/// Values and receipts that one call of [`Channel::expire`] removes at most, so
+/// Receipts, and values at most, that one call of [`Channel::expire`] removes, so
 /// that no lock is held for all that end at once.
 pub const EXPIRED_MAX: usize = 64;
 
@@ -245,17 +245,19 @@ impl Channel {
 
     /// Forgets what has reached its age. Values that do are removed by
     /// publications of the channel's own, which are delivered, or staged on
-    /// durable channels; members of silent nodes leave.
+    /// durable channels; members of silent nodes leave. Of these, which subscribers
+    /// are told of, at most `told_max` go in one call, and one at least.
     pub fn expire(
         &mut self,
-        now: Moment,
+        (now, told_max): (Moment, usize),
         mut deliver: impl FnMut(&Publication) -> u64,
         tell: impl FnMut(PresenceEvent),
     ) -> Expired {
         let mut expired = Expired::default();
         if let Some(presence) = self.presence.as_mut() {
-            let gone = presence.expire(self.terms.join_leave, now, tell);
-            expired.has_more = gone == crate::presence::EXPIRED_MAX;
+            let most = told_max.clamp(1, crate::presence::EXPIRED_MAX);
+            let gone = presence.expire(self.terms.join_leave, (now, most), tell);
+            expired.has_more = gone == most;
             if presence.is_empty() {
                 self.presence = None;
             }
@@ -264,7 +266,8 @@ impl Channel {
             return expired;
         }
         expired.has_more |= self.forget_receipts(now, &mut expired.changes);
-        expired.has_more |= self.remove_aged(now, &mut expired.changes, &mut deliver);
+        let most = told_max.clamp(1, EXPIRED_MAX);
+        expired.has_more |= self.remove_aged((now, most), &mut expired.changes, &mut deliver);
         self.evict(now, &mut expired.changes);
         expired
     }

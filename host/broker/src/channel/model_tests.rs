@@ -57,7 +57,13 @@ fn see(channel: &mut Channel, now: Moment) -> Seen {
     Seen {
         position: channel.position(),
         history: page.map(|page| page.publications).unwrap_or_default(),
-        values: channel.value_page(0, usize::MAX),
+        values: channel.value_page(
+            0,
+            PageLimit {
+                count: usize::MAX,
+                bytes: usize::MAX,
+            },
+        ),
     }
 }
 
@@ -290,7 +296,7 @@ impl Host {
     fn expire(&mut self) {
         let deliver = |_: &Publication| panic!("a durable channel delivers what is written");
         let before = self.channel.staged();
-        let expired = self.channel.expire(self.now, deliver, |_| ());
+        let expired = self.channel.expire((self.now, usize::MAX), deliver, |_| ());
         let settles = self.channel.staged().filter(|it| Some(*it) != before);
         self.queue.push_back((expired.changes, settles));
     }

@@ -240,8 +240,9 @@ impl Channel {
         if self.is_durable() {
             self.stage(staged, &mut changes);
         } else {
+            self.apply(&publication);
             outcome.local = deliver(&publication);
-            self.apply(&publication, staged.idempotency_key.as_ref(), outcome.local);
+            self.delivered(staged.idempotency_key.as_ref(), outcome.local);
             self.evict(now, &mut changes);
         }
         Ok(Published {
@@ -463,14 +464,11 @@ impl Channel {
         memory.staged.push_back(staged);
     }
 
-    /// Takes a publication into the log and the values, after it was delivered.
-    /// The log may exceed its bounds until it is evicted.
-    pub(super) fn apply(
-        &mut self,
-        publication: &Publication,
-        idempotency_key: Option<&ByteString>,
-        local: u64,
-    ) {
+    /// Takes a publication into the log and the values. It is delivered after
+    /// that: if a delivery panics, what some subscribers have is in the history,
+    /// and its position is not given again. The log may exceed its bounds until it
+    /// is evicted.
+    pub(super) fn apply(&mut self, publication: &Publication) {
         let is_kept = self.bounds().count != Some(0);
         let memory = self.memory();
         if let Some(log) = &mut memory.log {
@@ -484,16 +482,22 @@ impl Channel {
         if let Some(keyed) = memory.settled.as_mut().or(memory.keyed.as_mut()) {
             keyed.apply(publication);
         }
-        if let (Some(receipts), Some(key)) = (&mut memory.receipts, idempotency_key) {
+    }
+
+    /// Notes how many took the publication with this key.
+    pub(super) fn delivered(&mut self, idempotency_key: Option<&ByteString>, local: u64) {
+        let memory = self.memory.as_mut();
+        let receipts = memory.and_then(|memory| memory.receipts.as_mut());
+        if let (Some(receipts), Some(key)) = (receipts, idempotency_key) {
             receipts.delivered(key, local);
         }
     }
 
-    /// Removes values that have reached their age, by publications of the
-    /// channel's own; whether there are more.
+    /// Removes at most so many values that have reached their age, by publications
+    /// of the channel's own; whether there are more.
     pub(super) fn remove_aged(
         &mut self,
-        now: Moment,
+        (now, most): (Moment, usize),
         changes: &mut Vec<Change>,
         deliver: &mut impl FnMut(&Publication) -> u64,
     ) -> bool {
@@ -502,7 +506,7 @@ impl Channel {
         };
         let memory = self.memory();
         let room = STAGED_MAX - memory.staged.len();
-        let most = super::EXPIRED_MAX.min(room);
+        let most = most.min(room);
         let aged: VecDeque<_> = memory.keyed.as_ref().map_or_else(VecDeque::new, |keyed| {
             keyed.aged(&terms, now).take(most + 1).cloned().collect()
         });
@@ -531,8 +535,8 @@ impl Channel {
                 };
                 self.stage(staged, changes);
             } else {
-                let local = deliver(&publication);
-                self.apply(&publication, None, local);
+                self.apply(&publication);
+                deliver(&publication);
             }
         }
         has_more

@@ -5,7 +5,7 @@ use openline_core::name::ConnectionId;
 use super::Channel;
 use crate::filter::Filter;
 use crate::latest;
-use crate::log::{Page, PageLimit, PageQuery, Unrecoverable};
+use crate::log::{self, Page, PageLimit, PageQuery, Unrecoverable};
 use crate::moment::Moment;
 use crate::position::Position;
 use crate::publication::Publication;
@@ -181,13 +181,15 @@ impl Channel {
     }
 
     /// The values of a keyed channel, in the order of their last change, after an
-    /// offset, at most `limit`; `None` on others. A value that changes between two
-    /// pages is on the second.
-    pub fn value_page(&self, after: u64, limit: usize) -> Option<Vec<Publication>> {
+    /// offset, within the limit; `None` on others. A value that changes between two
+    /// pages is on the second. A page without values is the last one.
+    pub fn value_page(&self, after: u64, limit: PageLimit) -> Option<Vec<Publication>> {
         self.terms.keyed.as_ref()?;
-        let shown = self.memory.as_ref().and_then(|memory| memory.shown());
-        let values = shown.map(|values| values.after(after).take(limit).cloned().collect());
-        Some(values.unwrap_or_default())
+        let mut page = Vec::new();
+        if let Some(shown) = self.memory.as_ref().and_then(|memory| memory.shown()) {
+            log::take(shown.after(after), limit, &mut page);
+        }
+        Some(page)
     }
 
     /// The value of one key.

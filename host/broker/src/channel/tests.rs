@@ -267,8 +267,47 @@ fn values_by_key_with_their_changes() {
     );
     assert_eq!(channel.value_of("a").unwrap().position, Some(at(3)));
     assert_eq!(channel.value_of("b"), None);
-    assert_eq!(said(&channel.value_page(0, 9).unwrap()), ["3"]);
-    assert_eq!(channel.value_page(3, 9), Some(Vec::new()));
+    assert_eq!(said(&channel.value_page(0, ALL).unwrap()), ["3"]);
+    assert_eq!(channel.value_page(3, ALL), Some(Vec::new()));
+}
+
+/// A page of values at its bytes and one past them, and never without progress.
+#[test]
+fn a_page_of_values_has_its_bytes_and_not_one_more() {
+    let mut channel = channel(keyed());
+    for key in ["a", "b", "c"] {
+        publish(&mut channel, value(key, "1234")).unwrap();
+    }
+    let count = |after, bytes| {
+        let limit = PageLimit { count: 9, bytes };
+        channel.value_page(after, limit).unwrap().len()
+    };
+    assert_eq!((count(0, 8), count(0, 7), count(0, 11)), (2, 1, 2));
+    assert_eq!(count(0, 12), 3);
+    assert_eq!((count(2, 0), count(3, 0)), (1, 0), "one is always there");
+}
+
+/// What subscribers are told of at once is bounded by the caller.
+#[test]
+fn values_end_as_many_at_once_as_the_caller_wants() {
+    let mut terms = keyed();
+    terms.keyed = Some(KeyedTerms {
+        time: Some(Duration::from_millis(10)),
+        ..KeyedTerms::default()
+    });
+    let mut channel = channel(terms);
+    for key in ["a", "b", "c"] {
+        publish(&mut channel, value(key, "1")).unwrap();
+    }
+    let mut delivered = 0;
+    for (most, after, more) in [(2, 2, true), (0, 3, false), (0, 3, false)] {
+        let deliver = |_: &Publication| {
+            delivered += 1;
+            0
+        };
+        let expired = channel.expire((Moment(10), most), deliver, |_| ());
+        assert_eq!((delivered, expired.has_more), (after, more), "{most}");
+    }
 }
 
 #[test]
@@ -290,7 +329,9 @@ fn values_end_by_changes_that_are_delivered() {
             delivered.push(it.clone());
             1
         };
-        channel.expire(Moment(now), deliver, |_| ()).has_more
+        channel
+            .expire((Moment(now), usize::MAX), deliver, |_| ())
+            .has_more
     };
     assert!(!expire(&mut channel, 9));
     assert!(expire(&mut channel, 10), "in steps");
@@ -299,7 +340,7 @@ fn values_end_by_changes_that_are_delivered() {
     assert!(delivered.iter().all(|it| it.removed));
     let last = u64::try_from(2 * (EXPIRED_MAX + 1)).unwrap();
     assert_eq!(channel.position(), Some(at(last)));
-    assert_eq!(channel.value_page(0, 9), Some(Vec::new()));
+    assert_eq!(channel.value_page(0, ALL), Some(Vec::new()));
 }
 
 #[test]
@@ -378,7 +419,7 @@ fn members_are_kept_if_the_terms_say_so() {
     channel.join(away, Moment(0)).unwrap();
     assert!(channel.touch(NodeId(1), Moment(1)));
     let mut told = 0;
-    channel.expire(Moment(60_001), |_| 0, |_| told += 1);
+    channel.expire((Moment(60_001), usize::MAX), |_| 0, |_| told += 1);
     assert_eq!((told, channel.members(None, 9).len()), (1, 0));
 }
 
@@ -461,12 +502,12 @@ fn values_stay_when_terms_change() {
     assert_eq!(changes.unwrap().len(), 4, "head, publication and value");
     publish(&mut channel, value("b", "2")).unwrap();
     assert_eq!(
-        said(&channel.value_page(0, 9).unwrap()),
+        said(&channel.value_page(0, ALL).unwrap()),
         ["1"],
         "not settled"
     );
     channel.settle(at(2), Moment(0), |_| 0);
-    assert_eq!(said(&channel.value_page(0, 9).unwrap()), ["1", "2"]);
+    assert_eq!(said(&channel.value_page(0, ALL).unwrap()), ["1", "2"]);
     // Without its history it still counts, and the store forgets it, too.
     let without = ChannelTerms {
         history: None,
@@ -475,7 +516,7 @@ fn values_stay_when_terms_change() {
     let changes = channel.set_terms(Arc::new(without), next, Moment(0));
     assert_eq!(changes, Ok(vec![Change::Forget { before: 3 }]));
     assert_eq!(channel.position(), Some(at(2)));
-    assert_eq!(said(&channel.value_page(0, 9).unwrap()), ["1", "2"]);
+    assert_eq!(said(&channel.value_page(0, ALL).unwrap()), ["1", "2"]);
 }
 
 #[test]

@@ -69,6 +69,12 @@ impl Connection {
         self.put(Item::Published(Arc::clone(shared)))
     }
 
+    /// Puts publications into the outbox, all of them or none: whether it has.
+    pub(crate) fn push_all(&self, all: Vec<Arc<SharedMessage>>) -> bool {
+        let mut outbox = self.outbox.lock();
+        outbox.push_all(all, &self.limits, &self.budget.outboxes)
+    }
+
     /// Puts a ping into the outbox.
     pub fn ping(&self, payload: Bytes) -> Result<SendOutcome, PingTooBig> {
         if payload.len() > PING_BYTES_MAX {

@@ -455,7 +455,7 @@ const KEYS: &[Key] = &[
         "outbox_overflow",
         "`\"close\"`",
         NewConnections,
-        "what happens when the outbox is full: `close` with 1013, `drop-newest` or `drop-oldest`",
+        "what happens when the outbox is full: `close` with 1013, `drop-newest` or `drop-oldest`; a publication that its subscriber can recover is never dropped, and closes",
     ),
     key(
         "[function.limit]",

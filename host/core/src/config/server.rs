@@ -96,11 +96,13 @@ limits! {
         /// room for 700. A function that shares the host takes no more than it
         /// leaves free.
         compression_bytes: Bytes = 256 * MIB, 0 => 1024 * GIB; "the messages of further connections are compressed as with `shared`"
-        /// Bytes of what all channels remember together: histories, values,
-        /// presence, keys of publishes. Room for 250 channels with a full history
-        /// of the default size, or a million short publications. A function that
-        /// shares the host takes no more than it leaves free, and neither do the
-        /// channels that functions share.
+        /// Bytes that all channels take together: what they remember (histories,
+        /// values, presence, keys of publishes), and each channel itself, with
+        /// about 600 bytes for one that has a subscriber and 110 for each further
+        /// one. Room for 250 channels with a full history of the default size,
+        /// 800,000 short publications, or 400,000 channels that remember nothing. A
+        /// function that shares the host takes no more than it leaves free, and
+        /// neither do the channels that functions share.
         channel_bytes: Bytes = 256 * MIB, 0 => 1024 * GIB; "the publish or the subscription is refused"
         /// Bytes that functions keep in the data directory together: states and
         /// durable alarms. A small disk has room for this much. A function that

@@ -133,7 +133,9 @@ limits! {
         /// Channels of one connection. Centrifugo has the same default.
         channels: Count = 128, 0 => 10_000; "an error to the function; 502 in `upgrade`"
         /// Subscribers of one channel: the default number of a host's
-        /// connections, so that one channel may have them all.
+        /// connections, so that one channel may have them all. A publication is
+        /// put into all outboxes in one step, for which others wait that use the
+        /// same channel: some milliseconds for this many.
         subscribers: Count = 65_536, 1 => 10_000_000; "an error to the function; 503 in `upgrade`"
         /// Bytes that a function may pass to the host in one call. 0 means
         /// twice `message_bytes` and 64 KiB, so that a message which is

@@ -1,5 +1,6 @@
 //! Models of threads that use the instances of a function: its pools, their
-//! locks, what all its versions share, and the connections that want seats.
+//! locks, what all its versions share, and the connections that want seats; and of
+//! threads that use a channel: its publishers, its subscribers, and the store.
 //!
 //! The files are the shipped ones, compiled a second time with shuttle's types
 //! in place of those that `sync.rs` names. [`stand_ins`] has stand-ins for
@@ -19,15 +20,55 @@
 extern crate self as openline_store;
 
 mod alarms;
+#[path = "../../../channels/src/attached.rs"]
+mod attached;
+#[path = "../../../channels/src/budget.rs"]
+pub mod budget;
 mod component;
+#[path = "../../../channels/src/connection/mod.rs"]
+pub mod connection;
 mod contract;
+#[path = "../../../channels/src/durable.rs"]
+pub mod durable;
+#[path = "../../../channels/src/entry.rs"]
+pub mod entry;
+#[path = "../../../channels/src/forms.rs"]
+pub mod forms;
 pub mod front;
+/// Of the hub only what its spaces know.
+pub mod hub {
+    pub use crate::subscribing::{Answer, SubscribeError, Subscribing};
+}
 mod instance;
+#[path = "../../../channels/src/joining.rs"]
+mod joining;
+mod line;
+#[path = "../../../channels/src/outbox.rs"]
+mod outbox;
+#[path = "../../../channels/src/outside.rs"]
+mod outside;
 pub mod pool;
+#[path = "../../../channels/src/reading.rs"]
+pub mod reading;
+#[path = "../../../channels/src/received.rs"]
+pub mod received;
+#[path = "../../../channels/src/shared.rs"]
+pub mod shared;
+#[path = "../../../channels/src/space.rs"]
+pub mod space;
 mod stand_ins;
+#[path = "../../../channels/src/subscribing.rs"]
+mod subscribing;
+#[path = "../../../channels/src/sweeps.rs"]
+pub mod sweeps;
 mod sync;
+#[path = "../../../channels/src/time.rs"]
+pub mod time;
+#[path = "../../../channels/src/wakeups.rs"]
+pub mod wakeups;
 mod world;
 
 pub mod models;
 
+pub use line::{Attempt, ChannelStore, GroupError, LineError, Place, RowChange};
 pub use stand_ins::{FunctionStore, StoreError};

@@ -1,8 +1,12 @@
-//! shuttle's versions of the names in `sync.rs` of the engine: another thread
-//! may run before each access.
+//! shuttle's versions of the names in `sync.rs` of the engine and of the channels:
+//! another thread may run before each access.
 
 pub(crate) use shuttle::sync::MutexGuard;
-pub(crate) use shuttle::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
+pub(crate) use shuttle::sync::atomic::{
+    AtomicBool, AtomicU8, AtomicU16, AtomicU32, AtomicU64, AtomicUsize, Ordering,
+};
+// No model waits for a socket.
+pub(crate) use atomic_waker::AtomicWaker;
 // No thread waits for it, so it is not a step of its own.
 pub(crate) use std::sync::OnceLock;
 
@@ -30,6 +34,10 @@ impl<T> Mutex<T> {
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn get_mut(&mut self) -> &mut T {
+        self.0.get_mut().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn try_lock(&self) -> Option<MutexGuard<'_, T>> {

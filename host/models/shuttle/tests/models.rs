@@ -29,4 +29,6 @@ models! {
     an_instance_of_two_places_gets_its_turn,
     rooms_of_two_functions_are_served_during_a_deploy,
     instances_of_two_places_take_turns,
+    a_peer_that_recovers_has_all_or_is_told,
+    what_is_acknowledged_or_delivered_is_on_the_disk,
 }

@@ -76,7 +76,11 @@ impl wit::Host for StoreData {
         Ok(self.read(&channel, |space, name| {
             let after = after.as_deref().map(position).transpose()?;
             let after = after.map_or(0, |after| after.offset);
-            let values = space.values(name, after, page_limit(limit));
+            let limit = PageLimit {
+                count: page_limit(limit),
+                bytes: PAGE_BYTES_MAX,
+            };
+            let values = space.values(name, after, limit);
             let values = values.ok_or(wit::ReadError::NotKept)?;
             Ok(values.iter().map(shown).collect())
         }))

@@ -2,6 +2,7 @@
 //! schedule, or shuttle's, which says that all threads wait or that one takes a
 //! lock twice.
 
+mod channels;
 mod neighbours;
 
 use std::future::poll_fn;
@@ -36,6 +37,7 @@ use crate::pool::version::{UpgradeError, Version};
 use crate::sync::{LONG, block_on};
 use crate::{FunctionStore, world};
 
+pub use channels::*;
 pub use neighbours::*;
 
 /// Schedules to try of each model, unless `SHUTTLE_SCHEDULES` sets another
