@@ -29,6 +29,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::entry::{self, Entry, Except, State};
 use crate::forms;
+use crate::listener;
 use crate::space::Space;
 use crate::wakeups::Wakeups;
 
@@ -400,6 +401,7 @@ fn take_in(
         channel,
         subscribers,
         writing,
+        listeners,
         ..
     } = state;
     let (Some(channel), Some(writing)) = (channel, writing) else {
@@ -412,6 +414,7 @@ fn take_in(
         let waiting = writing.waiting.iter_mut().find(|it| of_it(it));
         let delivery = waiting.as_ref().and_then(|it| it.delivery.clone());
         let (compress, except) = delivery.unwrap_or_default();
+        listener::tell(listeners, publication, &except);
         let local = entry::deliver(subscribers, publication, compress, &except, wakeups);
         if let Some(waiting) = waiting {
             waiting.answer.local = local;

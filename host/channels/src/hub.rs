@@ -13,6 +13,7 @@ use openline_broker::filter::Filter;
 use openline_broker::position::Position;
 use openline_broker::publication::Data;
 use openline_broker::terms::{Found, TermsTable};
+use openline_core::channel::Subscription;
 use openline_core::message::{Compress, Message};
 use openline_core::name::{ChannelName, ConnectionId, Tag};
 
@@ -20,6 +21,7 @@ use crate::budget::{HostBudget, tags_cost};
 use crate::connection::{AttachError, Connection};
 use crate::durable::Answered;
 use crate::entry;
+use crate::listener::Listener;
 use crate::members::Members;
 use crate::shared::SharedMessage;
 use crate::space::{Publishing, Space};
@@ -33,6 +35,7 @@ pub struct Hub {
     tags: TagIndex,
     own: Arc<Space>,
     shared: Arc<Space>,
+    listener: Arc<Listener>,
     /// Whether the function shares any channels: asked before each use of one.
     shares: AtomicBool,
 }
@@ -90,6 +93,7 @@ impl Hub {
             tags: TagIndex::default(),
             own,
             shared,
+            listener: Arc::default(),
             shares: AtomicBool::new(false),
         }
     }
@@ -234,6 +238,23 @@ impl Hub {
         self.own.set_table(table);
     }
 
+    /// What waits for the function's channel handler.
+    pub fn listener(&self) -> &Arc<Listener> {
+        &self.listener
+    }
+
+    /// Has these channels wake the function, and no others. To be called again
+    /// when the table changes, which says where a channel belongs.
+    pub fn listen(&self, subscriptions: &[Subscription]) {
+        let subscriptions: Arc<[Subscription]> = subscriptions.into();
+        self.own.listen(&self.listener, &subscriptions, None);
+        self.shared
+            .listen(&self.listener, &subscriptions, Some(&self.own));
+        if subscriptions.is_empty() {
+            self.listener.clear();
+        }
+    }
+
     /// Subscribes a connection; a second time does nothing.
     ///
     /// # Errors
@@ -323,6 +344,13 @@ impl Hub {
             .connections
             .each(|some| deliver(some, &message, except, wakeups));
         shards.into_iter().sum()
+    }
+}
+
+impl Drop for Hub {
+    fn drop(&mut self) {
+        self.listen(&[]);
+        self.listener.close();
     }
 }
 

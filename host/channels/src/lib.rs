@@ -12,6 +12,7 @@ pub mod durable;
 pub mod entry;
 pub mod forms;
 pub mod hub;
+pub mod listener;
 mod members;
 mod outbox;
 pub mod received;

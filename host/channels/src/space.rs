@@ -9,7 +9,7 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeSet, BinaryHeap};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, Weak};
 
 use dashmap::DashMap;
 use openline_broker::channel::{Backlog, Publish, Room, Subscribe};
@@ -21,6 +21,7 @@ use openline_broker::presence::{Member, PresenceCounts};
 use openline_broker::publication::{Parts, Publication};
 use openline_broker::rows::Change;
 use openline_broker::terms::{Found, TermsTable};
+use openline_core::channel::Subscription;
 use openline_core::event::SendOutcome;
 use openline_core::message::{Compress, Message};
 use openline_core::name::{ChannelName, ConnectionId};
@@ -33,6 +34,7 @@ use crate::durable::{Answered, Keeper, Settling};
 use crate::entry::{self, Entry, Except, State, Wishes};
 use crate::forms;
 use crate::hub::{Answer, SubscribeError, Subscribing};
+use crate::listener::{self, Listener, Listeners, Listening};
 use crate::shared::SharedMessage;
 use crate::sweeps::Sweeps;
 use crate::time::now;
@@ -53,8 +55,22 @@ pub struct Space {
     due: Mutex<BinaryHeap<Reverse<(Moment, ChannelName)>>>,
     sweeps: Arc<Sweeps>,
     keeper: OnceLock<Keeper>,
+    /// The functions that its channels wake.
+    listening: RwLock<Vec<Subscribed>>,
+    /// Whether there are any: asked at each publish.
+    is_heard: AtomicBool,
     /// Whether it is in the list of the sweeps.
     is_listed: AtomicBool,
+}
+
+/// A function that channels wake.
+#[derive(Debug)]
+struct Subscribed {
+    listener: Arc<Listener>,
+    subscriptions: Arc<[Subscription]>,
+    /// Of shared channels: the function's own space, whose table says which
+    /// channels it shares.
+    shares: Option<Weak<Space>>,
 }
 
 /// What is to be published, and to whom.
@@ -92,6 +108,8 @@ impl Space {
             due: Mutex::default(),
             sweeps: Arc::clone(sweeps),
             keeper: OnceLock::new(),
+            listening: RwLock::default(),
+            is_heard: AtomicBool::new(false),
             is_listed: AtomicBool::new(false),
         })
     }
@@ -108,6 +126,48 @@ impl Space {
         *held = Arc::new(table);
         // Under the lock: whoever sees the number finds the table.
         self.generation.fetch_add(1, Ordering::Release);
+    }
+
+    /// Has these channels wake a function, and no others. `shares` is the
+    /// function's own space if this is the one that functions share.
+    pub(crate) fn listen(
+        &self,
+        listener: &Arc<Listener>,
+        subscriptions: &Arc<[Subscription]>,
+        shares: Option<&Arc<Self>>,
+    ) {
+        let mut listening = self.listening.write();
+        listening.retain(|it| !Arc::ptr_eq(&it.listener, listener));
+        if !subscriptions.is_empty() {
+            listening.push(Subscribed {
+                listener: Arc::clone(listener),
+                subscriptions: Arc::clone(subscriptions),
+                shares: shares.map(Arc::downgrade),
+            });
+        }
+        self.is_heard.store(!listening.is_empty(), Ordering::Release);
+        // Under the lock, for the reason given in `set_table`.
+        self.generation.fetch_add(1, Ordering::Release);
+    }
+
+    /// The functions that a channel wakes.
+    fn listeners(&self, name: &ChannelName) -> Listeners {
+        if !self.is_heard.load(Ordering::Acquire) {
+            return None;
+        }
+        let wants = |it: &Subscribed| {
+            let own = listener::wanted(&it.subscriptions, name)?;
+            let is_its = match &it.shares {
+                Some(space) => space.upgrade()?.find(name).is_shared,
+                None => true,
+            };
+            is_its.then(|| Listening {
+                listener: Arc::clone(&it.listener),
+                own,
+            })
+        };
+        let all: Vec<_> = self.listening.read().iter().filter_map(wants).collect();
+        (!all.is_empty()).then(|| all.into())
     }
 
     /// Gives all channels their terms. Looks at each, so it is not for a thread
@@ -158,7 +218,8 @@ impl Space {
                 None => {
                     let generation = self.generation.load(Ordering::Acquire);
                     let terms = self.find(name).terms;
-                    let make = || Entry::new(name.clone(), self, terms, generation);
+                    let heard = (terms, self.listeners(name));
+                    let make = || Entry::new(name.clone(), self, heard, generation);
                     Arc::clone(&self.entries.entry(name.clone()).or_insert_with(make))
                 }
             };
@@ -228,6 +289,7 @@ impl Space {
         if state.generation == generation {
             return;
         }
+        state.listeners = self.listeners(name);
         let terms = self.find(name).terms;
         if *terms != *state.terms {
             if let Some(channel) = &mut state.channel {
@@ -328,7 +390,8 @@ impl Space {
     ) -> Answered {
         let remembers = publishing.is_remembered() || {
             // A publish that nothing keeps makes no channel.
-            !self.has(name) && self.find(name).terms.has_positions()
+            !self.has(name)
+                && (self.find(name).terms.has_positions() || self.listeners(name).is_some())
         };
         let mut rest = Some(publishing);
         let published = self.with(name, remembers, |entry, state, now| {
@@ -373,10 +436,12 @@ impl Space {
         let State {
             channel,
             subscribers,
+            listeners,
             ..
         } = state;
         let channel = channel.as_mut().expect("it was made above");
         let published = channel.publish(request, now, &room, |publication| {
+            listener::tell(listeners, publication, &except);
             entry::deliver(subscribers, publication, compress, &except, wakeups)
         })?;
         Ok(published.outcome)
@@ -554,6 +619,7 @@ impl Space {
             let State {
                 channel,
                 subscribers,
+                listeners,
                 ..
             } = state;
             let Some(channel) = channel else { return };
@@ -562,6 +628,7 @@ impl Space {
                 now,
                 |publication| {
                     let (compress, except) = (Compress::Configured, &Except::NOBODY);
+                    listener::tell(listeners, publication, except);
                     entry::deliver(subscribers, publication, compress, except, &mut wakeups)
                 },
                 |event| told.push(event),
@@ -700,7 +767,7 @@ fn publish_plain(
     now: Moment,
     wakeups: &mut Wakeups,
 ) -> u64 {
-    if state.special == 0 {
+    if state.special == 0 && state.listeners.is_none() {
         let message = SharedMessage::with(forms::raw(&request.data), compress);
         return entry::deliver_raw(&state.subscribers, &message, except, wakeups);
     }
@@ -716,6 +783,7 @@ fn publish_plain(
         sender: request.sender,
         time: now,
     });
+    listener::tell(&state.listeners, &publication, except);
     entry::deliver(&state.subscribers, &publication, compress, except, wakeups)
 }
 

@@ -1,21 +1,29 @@
-//! One call of an alarm that belongs to no connection: finds or makes an
-//! instance for it.
+//! One call that belongs to no connection, of an alarm or of publications: finds
+//! or makes an instance for it.
 
 use std::sync::Arc;
 
+use openline_channels::listener::Batch;
 use openline_core::deployment::Migration;
 use tokio::sync::oneshot;
 
-use super::alias::Alias;
+use super::alias::{Alias, Split};
 use crate::alarms::owner::{Called, Calling};
 use crate::alarms::ticket::AlarmCall;
-use crate::instance::mailbox::{AlarmOutcome, Job};
+use crate::instance::live::CHANNELS_KEY;
+use crate::instance::mailbox::{AlarmOutcome, AlarmReply, Job};
+use crate::instance::seat::Seat;
 use crate::pool::commons::Home;
 use crate::pool::seats::Wanted;
+use crate::pool::version::Version;
 
 impl Home for Alias {
     fn call(self: Arc<Self>, key: String, call: AlarmCall) -> Calling {
         Box::pin(async move { ring(&self, &key, call).await })
+    }
+
+    fn hear(self: Arc<Self>, batch: Batch) -> Calling {
+        Box::pin(async move { hear(&self, batch).await })
     }
 }
 
@@ -24,11 +32,33 @@ async fn ring(alias: &Alias, key: &str, call: AlarmCall) -> Option<Called> {
     let Some(version) = split.pick_for(key) else {
         return Some(Called::NoRoom);
     };
+    let has_affinity = version.policy().affinity.is_some();
+    let job = |seat, reply| Job::Alarm(call, seat, reply);
+    give(&split, version, has_affinity.then_some(key), job).await
+}
+
+/// Always the same instance of its own: so there is one in the whole function, and
+/// what it publishes is known to be the handler's.
+async fn hear(alias: &Alias, batch: Batch) -> Option<Called> {
+    let split = alias.split();
+    let Some(version) = split.pick_for(CHANNELS_KEY) else {
+        return Some(Called::NoRoom);
+    };
+    let job = |seat, reply| Job::Published(Box::new(batch), seat, reply);
+    give(&split, version, Some(CHANNELS_KEY), job).await
+}
+
+async fn give(
+    split: &Split,
+    version: &Arc<Version>,
+    key: Option<&str>,
+    job: impl FnOnce(Seat, AlarmReply) -> Job,
+) -> Option<Called> {
     if version.backed_off().is_some() {
         return Some(Called::NoRoom);
     }
     let wanted = Wanted {
-        key: version.policy().affinity.as_ref().map(|_| key),
+        key,
         joins: false,
         follows: split.migration == Migration::Pin,
     };
@@ -37,7 +67,7 @@ async fn ring(alias: &Alias, key: &str, call: AlarmCall) -> Option<Called> {
     };
     let instance = Arc::clone(&seat.instance);
     let (reply, outcome) = oneshot::channel();
-    if let Err(job) = instance.submit(Job::Alarm(call, seat, reply)) {
+    if let Err(job) = instance.submit(job(seat, reply)) {
         job.give_back();
     }
     match outcome.await {

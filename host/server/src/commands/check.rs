@@ -89,7 +89,10 @@ pub(crate) fn contract(bytes: &[u8]) -> anyhow::Result<String> {
             let websocket = ("websocket-handler", "async-websocket-handler");
             let websocket = named(Handler::WebSocket, websocket.0, websocket.1);
             let firewall = named(Handler::Firewall, "firewall", "async-firewall");
-            let named: Vec<_> = websocket.into_iter().chain(firewall).collect();
+            let channel = ("channel-handler", "async-channel-handler");
+            let channel = named(Handler::Channel, channel.0, channel.1);
+            let named = websocket.into_iter().chain(firewall).chain(channel);
+            let named: Vec<_> = named.collect();
             Ok(named.join(" and "))
         }
         Err(error) => Err(assemble::built(error.to_string(), &error).into()),
