@@ -225,7 +225,7 @@ impl Job {
             }
             Self::Event(event, turn) => turn.finish(EventOutcome::Returned(event)),
             Self::Alarm(_, _, reply) | Self::Published(_, _, reply) => {
-                drop(reply.send(AlarmOutcome::Returned));
+                let _ = reply.send(AlarmOutcome::Returned);
             }
             Self::Inspect(inspection, _, reply) => {
                 drop(reply.send(InspectOutcome::Returned(inspection)));
@@ -239,7 +239,7 @@ impl Job {
             Self::Upgrade(_, _, reply) => drop(reply.send(UpgradeOutcome::Fault(fault))),
             Self::Event(_, turn) => turn.finish(EventOutcome::Fault(fault)),
             Self::Alarm(_, _, reply) | Self::Published(_, _, reply) => {
-                drop(reply.send(AlarmOutcome::Fault(fault)));
+                let _ = reply.send(AlarmOutcome::Fault(fault));
             }
             Self::Inspect(_, _, reply) => drop(reply.send(InspectOutcome::Fault(fault))),
         }
@@ -254,7 +254,7 @@ impl Job {
             Self::Event(_, turn) => turn.finish(EventOutcome::Full),
             // It is tried again later.
             Self::Alarm(_, _, reply) | Self::Published(_, _, reply) => {
-                drop(reply.send(AlarmOutcome::Full));
+                let _ = reply.send(AlarmOutcome::Full);
             }
             Self::Inspect(_, _, reply) => drop(reply.send(InspectOutcome::Full)),
         }

@@ -8,7 +8,7 @@
 use std::sync::{Arc, Weak};
 
 use openline_channels::hub::Hub;
-use openline_channels::listener::{Batch, Listener};
+use openline_channels::listener::Batch;
 use openline_core::digest::Digest;
 use openline_core::name::FunctionName;
 use openline_store::{FunctionStore, StoreError};

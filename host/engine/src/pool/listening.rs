@@ -14,7 +14,7 @@ use openline_core::rate::TokenBucket;
 use tokio::time::Instant;
 
 use super::commons::Commons;
-use crate::alarms::owner::{Called, Owner};
+use crate::alarms::owner::Called;
 
 /// The time before another try when no instance had room: as for alarms.
 const NO_ROOM_RETRY_AFTER: Duration = Duration::from_secs(1);
