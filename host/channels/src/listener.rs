@@ -89,7 +89,9 @@ pub(crate) fn tell(listeners: &Listeners, publication: &Publication, except: &Ex
 
 /// Whether subscriptions have a channel, and with the function's own publications.
 pub(crate) fn wanted(subscriptions: &[Subscription], channel: &ChannelName) -> Option<bool> {
-    let matching = subscriptions.iter().filter(|it| it.pattern.matches(channel));
+    let matching = subscriptions
+        .iter()
+        .filter(|it| it.pattern.matches(channel));
     matching.map(|it| it.own).reduce(|one, other| one || other)
 }
 

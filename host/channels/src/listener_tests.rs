@@ -111,7 +111,10 @@ async fn one_that_does_not_fit_is_not_overtaken() {
         listener.push(&publication("a", text));
     }
     assert_eq!(texts(&listener.next().await.unwrap()), ["1"]);
-    assert_eq!(listener.next().await.unwrap().publications[0].data.bytes(), large.len());
+    assert_eq!(
+        listener.next().await.unwrap().publications[0].data.bytes(),
+        large.len()
+    );
     assert_eq!(texts(&listener.next().await.unwrap()), ["3"]);
 }
 

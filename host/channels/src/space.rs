@@ -145,7 +145,8 @@ impl Space {
                 shares: shares.map(Arc::downgrade),
             });
         }
-        self.is_heard.store(!listening.is_empty(), Ordering::Release);
+        self.is_heard
+            .store(!listening.is_empty(), Ordering::Release);
         // Under the lock, for the reason given in `set_table`.
         self.generation.fetch_add(1, Ordering::Release);
     }

@@ -60,7 +60,9 @@ pub enum HandlerError {
         version: Digest,
     },
     /// Nothing calls the function.
-    #[error("no trigger leads to `{0}`, no rule of a firewall names it, and it subscribes to no channel")]
+    #[error(
+        "no trigger leads to `{0}`, no rule of a firewall names it, and it subscribes to no channel"
+    )]
     Unreached(FunctionName),
 }
 

@@ -89,7 +89,8 @@ macro_rules! export_async_channel_handler {
             // On other targets nothing calls it, but it is not dead code.
             #[cfg(not(target_family = "wasm"))]
             const _: fn() = || {
-                _ = <OpenlineExportedChannelHandler as $crate::raw::AsyncChannelFunction>::handler();
+                _ = <OpenlineExportedChannelHandler as $crate::raw::AsyncChannelFunction>::handler(
+                );
             };
         };
     };
@@ -123,7 +124,9 @@ pub trait AsyncChannelFunction {
 
 impl<F: AsyncChannelFunction> async_channel_handler::Guest for F {
     async fn published(channel: String, publications: Vec<types::Publication>, lost: u64) {
-        F::handler().published(batch(channel, publications, lost)).await;
+        F::handler()
+            .published(batch(channel, publications, lost))
+            .await;
     }
 }
 

@@ -131,7 +131,10 @@ impl Handlers {
         let websocket = style_of(Handler::WebSocket)?;
         let firewall = style_of(Handler::Firewall)?;
         let channel = style_of(Handler::Channel)?;
-        let style = websocket.or(firewall).or(channel).ok_or(Unserved::NoHandler)?;
+        let style = websocket
+            .or(firewall)
+            .or(channel)
+            .ok_or(Unserved::NoHandler)?;
         // One that is left over from another version would never be called, and
         // its author would look for the reason for long.
         let is_uncalled = |export: &&String| {

@@ -30,7 +30,10 @@ pub async fn serve(commons: Weak<Commons>) {
             continue;
         }
         let per_second = u64::from(listener.calls_per_second());
-        if pace.as_ref().is_none_or(|pace| pace.per_second() != per_second) {
+        if pace
+            .as_ref()
+            .is_none_or(|pace| pace.per_second() != per_second)
+        {
             pace = TokenBucket::new(per_second, began.elapsed());
         }
         if let Some(pace) = &mut pace {

@@ -26,6 +26,12 @@ pub mod budget;
 #[path = "../../../channels/src/connection/mod.rs"]
 pub mod connection;
 mod instance;
+/// The models hand over no publications.
+pub mod listener {
+    /// Publications.
+    #[derive(Debug)]
+    pub struct Batch;
+}
 #[path = "../../../channels/src/outbox.rs"]
 mod outbox;
 mod pool;

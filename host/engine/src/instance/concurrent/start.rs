@@ -58,7 +58,8 @@ impl<'a> Starter<'a> {
         let accessor = self.accessor;
         let export = self.exports.published;
         let export = export.ok_or_else(|| wasmtime::Error::msg("no channel handler"))?;
-        let call = accessor.with(|access| export.start_call_concurrent(access, published(batch)))?;
+        let call =
+            accessor.with(|access| export.start_call_concurrent(access, published(batch)))?;
         Ok(Box::pin(async move {
             export.finish_call_concurrent(accessor, call).await?;
             Ok(Returned::Work)
