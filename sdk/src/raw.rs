@@ -15,6 +15,7 @@
 //! data, and values that it passes to an import borrow it. So sending copies
 //! nothing.
 
+pub use crate::export::channel_handler::{AsyncChannelFunction, ChannelFunction};
 pub use crate::export::firewall::{AsyncFirewallFunction, FirewallFunction};
 pub use crate::export::{AsyncFunction, Asynchronous, Plain, PlainFunction};
 
@@ -129,6 +130,57 @@ pub mod asynchronous_firewall {
         pub_export_macro: true,
         export_macro_name: "export_asynchronous_firewall",
         default_bindings_module: "openline_sdk::raw::asynchronous_firewall",
+    });
+}
+
+/// The world of plain functions that channels wake. It is a world of its own,
+/// because a component may export it alone or beside another.
+pub mod plain_channel {
+    wit_bindgen::generate!({
+        path: "wit",
+        inline: "
+            package openline:sdk;
+            world plain-channel {
+                export openline:channels/channel-handler@0.2.0;
+            }
+        ",
+        with: {
+            "openline:common/types@0.2.0": super::plain::openline::common::types,
+            "openline:websocket/types@0.2.0": super::plain::openline::websocket::types,
+            "openline:websocket/connections@0.2.0": super::plain::openline::websocket::connections,
+            "openline:channels/channels@0.2.0": super::plain::openline::channels::channels,
+            "openline:channels/publications@0.2.0": super::plain::openline::channels::publications,
+        },
+        generate_all,
+        ownership: Borrowing { duplicate_if_necessary: true },
+        pub_export_macro: true,
+        export_macro_name: "export_plain_channel",
+        default_bindings_module: "openline_sdk::raw::plain_channel",
+    });
+}
+
+/// The world of asynchronous functions that channels wake.
+pub mod asynchronous_channel {
+    wit_bindgen::generate!({
+        path: "wit",
+        inline: "
+            package openline:sdk;
+            world asynchronous-channel {
+                export openline:channels/async-channel-handler@0.2.0;
+            }
+        ",
+        with: {
+            "openline:common/types@0.2.0": super::plain::openline::common::types,
+            "openline:websocket/types@0.2.0": super::plain::openline::websocket::types,
+            "openline:websocket/connections@0.2.0": super::plain::openline::websocket::connections,
+            "openline:channels/channels@0.2.0": super::plain::openline::channels::channels,
+            "openline:channels/publications@0.2.0": super::plain::openline::channels::publications,
+        },
+        generate_all,
+        ownership: Borrowing { duplicate_if_necessary: true },
+        pub_export_macro: true,
+        export_macro_name: "export_asynchronous_channel",
+        default_bindings_module: "openline_sdk::raw::asynchronous_channel",
     });
 }
 

@@ -27,6 +27,7 @@ use parking_lot::Mutex;
 use crate::connection::{Connection, SubscribedChannel};
 use crate::durable::Writing;
 use crate::forms::{self, Forms};
+use crate::listener::Listeners;
 use crate::shared::SharedMessage;
 use crate::space::Space;
 use crate::wakeups::Wakeups;
@@ -62,6 +63,8 @@ pub(crate) struct State {
     pub(crate) special: usize,
     /// How many publications there were.
     pub(crate) published: u64,
+    /// The functions that it wakes.
+    pub(crate) listeners: Listeners,
 }
 
 /// One that is subscribed.
@@ -87,13 +90,16 @@ pub struct Except {
     pub connection: Option<ConnectionId>,
     /// All connections of this user.
     pub user: Option<bytestring::ByteString>,
+    /// The function whose channel handler has published it, by the number of its
+    /// listener.
+    pub listener: Option<u64>,
 }
 
 impl Entry {
     pub(crate) fn new(
         name: ChannelName,
         space: &Arc<Space>,
-        terms: Arc<ChannelTerms>,
+        (terms, listeners): (Arc<ChannelTerms>, Listeners),
         generation: u64,
     ) -> Arc<Self> {
         Arc::new(Self {
@@ -111,6 +117,7 @@ impl Entry {
                 subscribers: HashMap::new(),
                 special: 0,
                 published: 0,
+                listeners,
             }),
         })
     }
@@ -299,6 +306,7 @@ impl Except {
     pub const NOBODY: Self = Self {
         connection: None,
         user: None,
+        listener: None,
     };
 
     /// One connection is left out.
@@ -306,6 +314,7 @@ impl Except {
         Self {
             connection,
             user: None,
+            listener: None,
         }
     }
 

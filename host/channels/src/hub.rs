@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use openline_broker::channel::Backlog;
 use openline_broker::terms::{Found, TermsTable};
+use openline_core::channel::Subscription as ChannelSubscription;
 use openline_core::message::{Compress, Message};
 use openline_core::name::{ChannelName, ConnectionId, Tag};
 use openline_dialects::centrifugo::Unsubscribed;
@@ -19,6 +20,7 @@ use crate::connection::{AttachError, Connection, Membership, Subscription};
 use crate::durable::Answered;
 use crate::entry;
 use crate::forms;
+use crate::listener::Listener;
 use crate::members::Members;
 use crate::shared::SharedMessage;
 use crate::space::{Publishing, Space};
@@ -33,6 +35,7 @@ pub struct Hub {
     tags: TagIndex,
     own: Arc<Space>,
     shared: Arc<Space>,
+    listener: Arc<Listener>,
     /// Whether the function shares any channels: asked before each use of one.
     shares: AtomicBool,
 }
@@ -45,6 +48,7 @@ impl Hub {
             tags: TagIndex::default(),
             own,
             shared,
+            listener: Arc::default(),
             shares: AtomicBool::new(false),
         }
     }
@@ -219,6 +223,23 @@ impl Hub {
         }
     }
 
+    /// What waits for the function's channel handler.
+    pub fn listener(&self) -> &Arc<Listener> {
+        &self.listener
+    }
+
+    /// Has these channels wake the function, and no others. To be called again
+    /// when the table changes, which says where a channel belongs.
+    pub fn listen(&self, subscriptions: &[ChannelSubscription]) {
+        let subscriptions: Arc<[ChannelSubscription]> = subscriptions.into();
+        self.own.listen(&self.listener, &subscriptions, None);
+        self.shared
+            .listen(&self.listener, &subscriptions, Some(&self.own));
+        if subscriptions.is_empty() {
+            self.listener.clear();
+        }
+    }
+
     /// Subscribes a connection; a second time does nothing.
     ///
     /// # Errors
@@ -347,6 +368,13 @@ fn take_out(
     };
     list.swap_remove(index).channel.leave(id);
     true
+}
+
+impl Drop for Hub {
+    fn drop(&mut self) {
+        self.listen(&[]);
+        self.listener.close();
+    }
 }
 
 /// Puts a shared message into the outboxes of connections, and answers how many

@@ -19,7 +19,7 @@ use openline_broker::position::Epoch;
 use openline_broker::publication::{Parts, Publication};
 use openline_broker::rows::Change;
 use openline_broker::terms::{Found, TermsTable};
-use openline_core::channel::ChannelTerms;
+use openline_core::channel::{ChannelTerms, Subscription};
 use openline_core::message::{Compress, Message};
 use openline_core::name::{ChannelName, ConnectionId};
 use openline_store::{ChannelStore, StoreError};
@@ -31,6 +31,7 @@ use crate::durable::{Answered, Keeper, Settling};
 use crate::entry::{self, Entry, Except, State};
 use crate::forms;
 use crate::joining;
+use crate::listener::{self, Listener, Listeners, Listening};
 use crate::shared::SharedMessage;
 use crate::subscribing::{SubscribeError, Subscribing};
 use crate::sweeps::{Sweeps, Swept};
@@ -56,8 +57,22 @@ pub struct Space {
     due: Mutex<BTreeSet<(Moment, ChannelName)>>,
     sweeps: Arc<Sweeps>,
     keeper: OnceLock<Keeper>,
+    /// The functions that its channels wake.
+    listening: RwLock<Vec<Subscribed>>,
+    /// Whether there are any: asked at each publish.
+    is_heard: AtomicBool,
     /// Whether it is in the list of the sweeps.
     is_listed: AtomicBool,
+}
+
+/// A function that channels wake.
+#[derive(Debug)]
+struct Subscribed {
+    listener: Arc<Listener>,
+    subscriptions: Arc<[Subscription]>,
+    /// Of shared channels: the function's own space, whose table says which
+    /// channels it shares.
+    shares: Option<Weak<Space>>,
 }
 
 /// What is to be published, and to whom.
@@ -82,6 +97,8 @@ impl Space {
             due: Mutex::default(),
             sweeps: Arc::clone(sweeps),
             keeper: OnceLock::new(),
+            listening: RwLock::default(),
+            is_heard: AtomicBool::new(false),
             is_listed: AtomicBool::new(false),
         })
     }
@@ -105,6 +122,53 @@ impl Space {
         *held = Arc::new(table);
         // Under the lock: whoever sees the number finds the table.
         self.generation.fetch_add(1, Ordering::Release);
+    }
+
+    /// Has these channels wake a function, and no others. `shares` is the
+    /// function's own space if this is the one that functions share.
+    pub(crate) fn listen(
+        &self,
+        listener: &Arc<Listener>,
+        subscriptions: &Arc<[Subscription]>,
+        shares: Option<&Arc<Self>>,
+    ) {
+        let mut listening = self.listening.write();
+        let is_it = |it: &Subscribed| Arc::ptr_eq(&it.listener, listener);
+        if subscriptions.is_empty() && !listening.iter().any(is_it) {
+            return;
+        }
+        listening.retain(|it| !is_it(it));
+        if !subscriptions.is_empty() {
+            listening.push(Subscribed {
+                listener: Arc::clone(listener),
+                subscriptions: Arc::clone(subscriptions),
+                shares: shares.map(Arc::downgrade),
+            });
+        }
+        self.is_heard
+            .store(!listening.is_empty(), Ordering::Release);
+        // Under the lock, for the reason given in `set_table`.
+        self.generation.fetch_add(1, Ordering::Release);
+    }
+
+    /// The functions that a channel wakes.
+    fn listeners(&self, name: &ChannelName) -> Listeners {
+        if !self.is_heard.load(Ordering::Acquire) {
+            return None;
+        }
+        let wants = |it: &Subscribed| {
+            let own = listener::wanted(&it.subscriptions, name)?;
+            let is_its = match &it.shares {
+                Some(space) => space.upgrade()?.find(name).is_shared,
+                None => true,
+            };
+            is_its.then(|| Listening {
+                listener: Arc::clone(&it.listener),
+                own,
+            })
+        };
+        let all: Vec<_> = self.listening.read().iter().filter_map(wants).collect();
+        (!all.is_empty()).then(|| all.into())
     }
 
     /// Gives all channels their terms. Looks at each, so it is not for a thread
@@ -154,8 +218,8 @@ impl Space {
                 None if !makes => return None,
                 None => {
                     let generation = self.generation.load(Ordering::Acquire);
-                    let terms = self.terms(name);
-                    let make = || Entry::new(name.clone(), self, terms, generation);
+                    let heard = (self.terms(name), self.listeners(name));
+                    let make = || Entry::new(name.clone(), self, heard, generation);
                     Arc::clone(&self.entries.entry(name.clone()).or_insert_with(make))
                 }
             };
@@ -227,6 +291,7 @@ impl Space {
         if state.generation == generation {
             return;
         }
+        state.listeners = self.listeners(name);
         let terms = self.terms(name);
         if *terms != *state.terms {
             if let Some(channel) = &mut state.channel {
@@ -350,7 +415,7 @@ impl Space {
         // asked once the channel is not there: it may just have been removed.
         let published = self.with(name, remembers, &mut publish);
         let published = published.or_else(|| {
-            let keeps = self.terms(name).has_positions();
+            let keeps = self.terms(name).has_positions() || self.listeners(name).is_some();
             keeps.then(|| self.with(name, true, &mut publish)).flatten()
         });
         published.unwrap_or(Answered::Now(Ok(Outcome::published(None, 0))))
@@ -381,10 +446,12 @@ impl Space {
         let State {
             channel,
             subscribers,
+            listeners,
             ..
         } = state;
         let channel = channel.as_mut().expect("it was made above");
         let published = channel.publish(request, now, &room, |publication| {
+            listener::tell(listeners, publication, &except);
             entry::deliver(subscribers, publication, compress, &except, wakeups)
         })?;
         Ok(published.outcome)
@@ -439,6 +506,7 @@ impl Space {
             let State {
                 channel,
                 subscribers,
+                listeners,
                 ..
             } = state;
             let Some(channel) = channel else { return };
@@ -447,6 +515,7 @@ impl Space {
                 now,
                 |publication| {
                     let (compress, except) = (Compress::Configured, &Except::NOBODY);
+                    listener::tell(listeners, publication, except);
                     entry::deliver(subscribers, publication, compress, except, &mut wakeups)
                 },
                 |event| told.push(event),
@@ -515,7 +584,7 @@ fn publish_plain(
     now: Moment,
     wakeups: &mut Wakeups,
 ) -> u64 {
-    if state.special == 0 {
+    if state.special == 0 && state.listeners.is_none() {
         let message = SharedMessage::with(forms::raw(&request.data), compress);
         return entry::deliver_raw(&state.subscribers, &message, except, wakeups);
     }
@@ -531,6 +600,7 @@ fn publish_plain(
         sender: request.sender,
         time: now,
     });
+    listener::tell(&state.listeners, &publication, except);
     entry::deliver(&state.subscribers, &publication, compress, except, wakeups)
 }
 

@@ -1,11 +1,11 @@
-//! The tables `[[channel]]` and `[[function.channel]]`: the rules of each list
-//! are in [`crate::channel`], those between the lists here.
+//! The tables `[[channel]]`, `[[function.channel]]` and
+//! `[[function.subscription]]`: the rules of each list are in [`crate::channel`], those between the lists here.
 
 use openline_hint::Hint;
 use toml::Spanned;
 
 use super::validate::Check;
-use crate::channel::{ChannelTable, ChannelWritten};
+use crate::channel::{ChannelTable, ChannelWritten, Subscription};
 use crate::name::FunctionName;
 use crate::table_error::TableError;
 
@@ -42,6 +42,20 @@ impl Check<'_> {
             }
         }
         own
+    }
+
+    /// Reads the channels that wake a function.
+    pub(super) fn subscriptions(
+        &mut self,
+        written: Vec<Spanned<Subscription>>,
+    ) -> Vec<Subscription> {
+        let spans: Vec<_> = written.iter().map(Spanned::span).collect();
+        let all: Vec<_> = written.into_iter().map(Spanned::into_inner).collect();
+        if let Err((at, error)) = Subscription::check(&all) {
+            let hint = error.hint().unwrap_or_default().into_owned();
+            self.error(spans.get(at).cloned(), &error.to_string(), &hint);
+        }
+        all
     }
 
     fn list(

@@ -8,7 +8,7 @@ use wasmtime::component::{
     Component, ComponentExportIndex, ComponentNamedList, Instance, Lower, Resource, TypedFunc,
 };
 
-use super::bindings::{MessageOwned, MessageRef, firewall, types};
+use super::bindings::{MessageOwned, MessageRef, firewall, publications, types};
 use super::convert::Decision;
 use super::handlers::{Handler, Handlers};
 use super::handles::Handle;
@@ -19,6 +19,7 @@ pub(crate) struct Indices {
     alarm: Option<ComponentExportIndex>,
     hibernate: Option<ComponentExportIndex>,
     inspect: Option<ComponentExportIndex>,
+    published: Option<ComponentExportIndex>,
 }
 
 struct WebSocketIndices {
@@ -36,6 +37,7 @@ pub(crate) struct Exports<M: 'static> {
     pub(crate) alarm: Option<AlarmExport>,
     pub(crate) hibernate: Option<TypedFunc<(), ()>>,
     pub(crate) inspect: Option<TypedFunc<(firewall::Request,), (firewall::Verdict,)>>,
+    pub(crate) published: Option<PublishedExport>,
 }
 
 /// The functions of a WebSocket handler.
@@ -48,6 +50,9 @@ pub(crate) struct WebSocketExports<M: 'static> {
 
 /// The arguments are connection, name and attempt.
 type AlarmExport = TypedFunc<(Option<Connection>, String, u32), ()>;
+
+/// The arguments are channel, publications and how many were lost.
+pub(crate) type PublishedExport = TypedFunc<(String, Vec<publications::Publication>, u64), ()>;
 
 pub(crate) type PlainExports = Exports<&'static [MessageRef<'static>]>;
 pub(crate) type AsyncExports = Exports<Vec<MessageOwned>>;
@@ -90,6 +95,7 @@ impl Indices {
             alarm: optional(Handler::Alarm, "alarm"),
             hibernate: optional(Handler::Hibernation, "hibernate"),
             inspect: find(Handler::Firewall, "inspect")?,
+            published: find(Handler::Channel, "published")?,
         })
     }
 
@@ -106,6 +112,11 @@ impl Indices {
     /// Whether there is a handler of the firewall.
     pub(crate) fn has_firewall(&self) -> bool {
         self.inspect.is_some()
+    }
+
+    /// Whether there is a handler of channels.
+    pub(crate) fn has_channel(&self) -> bool {
+        self.published.is_some()
     }
 
     /// The functions of one instance.
@@ -136,6 +147,10 @@ impl Indices {
                 None => None,
             },
             inspect: match self.inspect {
+                Some(index) => Some(instance.get_typed_func(&mut *store, index)?),
+                None => None,
+            },
+            published: match self.published {
                 Some(index) => Some(instance.get_typed_func(&mut *store, index)?),
                 None => None,
             },

@@ -20,6 +20,8 @@ pub enum Handler {
     Hibernation,
     /// Requests that a rule of the firewall has it decide about.
     Firewall,
+    /// Publications of channels that wake the function.
+    Channel,
 }
 
 /// An interface of the contract that a component may export.
@@ -35,9 +37,12 @@ pub(crate) const ASYNC_WEBSOCKET: &str = "openline:websocket/async-websocket-han
 pub(crate) const FIREWALL: &str = "openline:firewall/firewall@0.2.0";
 pub(crate) const ASYNC_FIREWALL: &str = "openline:firewall/async-firewall@0.2.0";
 
-const INTERFACES: [Interface; 7] = {
+pub(crate) const CHANNEL: &str = "openline:channels/channel-handler@0.2.0";
+pub(crate) const ASYNC_CHANNEL: &str = "openline:channels/async-channel-handler@0.2.0";
+
+const INTERFACES: [Interface; 9] = {
     use CallStyle::{Async, Plain};
-    use Handler::{Alarm, Firewall, Hibernation, WebSocket};
+    use Handler::{Alarm, Channel, Firewall, Hibernation, WebSocket};
     const fn interface(handler: Handler, style: CallStyle, name: &'static str) -> Interface {
         Interface {
             handler,
@@ -57,6 +62,8 @@ const INTERFACES: [Interface; 7] = {
         ),
         interface(Firewall, Plain, FIREWALL),
         interface(Firewall, Async, ASYNC_FIREWALL),
+        interface(Channel, Plain, CHANNEL),
+        interface(Channel, Async, ASYNC_CHANNEL),
     ]
 };
 
@@ -67,7 +74,7 @@ pub struct Handlers(BTreeMap<Handler, CallStyle>);
 /// Why the host cannot serve a component with such exports.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Unserved {
-    /// It exports neither a WebSocket handler nor one of the firewall.
+    /// It exports no WebSocket handler, and none of the firewall or of channels.
     NoHandler,
     /// It exports one of these handlers in each call style.
     BothHandlers,
@@ -105,7 +112,7 @@ impl Interface {
 
 impl Handlers {
     /// Those among the exports of a component. A function serves WebSocket
-    /// connections or decides for the firewall, so it has one of these handlers,
+    /// connections, decides for the firewall or is woken by channels, so it has one of these handlers,
     /// in one call style; its other handlers have the same.
     pub(crate) fn of(exports: &[String]) -> Result<Self, Unserved> {
         let interfaces = || exports.iter().filter_map(|export| Interface::of(export));
@@ -123,7 +130,11 @@ impl Handlers {
         };
         let websocket = style_of(Handler::WebSocket)?;
         let firewall = style_of(Handler::Firewall)?;
-        let style = websocket.or(firewall).ok_or(Unserved::NoHandler)?;
+        let channel = style_of(Handler::Channel)?;
+        let style = websocket
+            .or(firewall)
+            .or(channel)
+            .ok_or(Unserved::NoHandler)?;
         // One that is left over from another version would never be called, and
         // its author would look for the reason for long.
         let is_uncalled = |export: &&String| {
@@ -247,6 +258,23 @@ mod tests {
         }
         let alone = of(&["openline:firewall/firewall@0.1.0", HIBERNATION]);
         assert_eq!(alone, Err(Unserved::NoHandler));
+    }
+
+    #[test]
+    fn a_channel_handler_stands_alone_or_beside_another_of_its_style() {
+        for (exports, style) in [
+            (vec![CHANNEL], CallStyle::Plain),
+            (vec![WEBSOCKET, CHANNEL], CallStyle::Plain),
+            (vec![ASYNC_CHANNEL, HIBERNATION], CallStyle::Async),
+            (vec![ASYNC_WEBSOCKET, ASYNC_CHANNEL], CallStyle::Async),
+        ] {
+            let handlers = of(&exports).unwrap();
+            assert_eq!(handlers.get(Handler::Channel), Some(style));
+            assert_eq!(handlers.call_style(), style);
+        }
+        assert_eq!(of(&[CHANNEL, ASYNC_CHANNEL]), Err(Unserved::BothHandlers));
+        let uncalled = Unserved::NotCalled(vec![ASYNC_CHANNEL.to_owned()]);
+        assert_eq!(of(&[WEBSOCKET, ASYNC_CHANNEL]), Err(uncalled));
     }
 
     #[test]

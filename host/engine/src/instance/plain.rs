@@ -3,6 +3,7 @@
 use std::pin::pin;
 use std::sync::Arc;
 
+use openline_channels::listener::Batch;
 use openline_core::event::Event;
 use openline_core::fault::Fault;
 use openline_core::inspection::Inspection;
@@ -15,6 +16,7 @@ use super::asker::Asker;
 use super::end::End;
 use super::enforce::{enforce, hibernate};
 use super::idleness::{Idleness, Wake};
+use super::imports::published;
 use super::live::Instance;
 use super::mailbox::Job;
 use super::program::Program;
@@ -73,8 +75,7 @@ pub(crate) async fn drive(program: &Arc<Program>, instance: &Arc<Instance>) -> E
 }
 
 async fn start(program: &Arc<Program>, instance: &Instance) -> Result<Guest, Failure> {
-    let scope = instance.key.clone().unwrap_or_default();
-    let (mut store, run) = store::new(program, Some(scope))?;
+    let (mut store, run) = store::of(program, instance)?;
     let making = program.loaded.instantiate(&mut store);
     let made = enforce(&run, program.limits.handler_timeout, making).await?;
     let exports = program.loaded.exports(&mut store, &made)?;
@@ -131,6 +132,10 @@ impl Guest {
                     Err(failure) => Err((failure, Asker::Alarm(seat, reply))),
                 }
             }
+            Job::Published(batch, seat, reply) => {
+                let asker = Asker::Alarm(seat, reply);
+                self.published(program, *batch, asker).await
+            }
             Job::Event(event, turn) => {
                 let Some(connection) = turn.connection().cloned() else {
                     return Ok(());
@@ -166,6 +171,26 @@ impl Guest {
             Ok((decided,)) => {
                 program.note_inspection();
                 asker.inspected(verdict(decided));
+                Ok(())
+            }
+            Err(failure) => Err((failure, asker)),
+        }
+    }
+
+    async fn published(
+        &mut self,
+        program: &Program,
+        batch: Batch,
+        asker: Asker,
+    ) -> Result<(), (Failure, Asker)> {
+        let Some(export) = &self.exports.published else {
+            return Ok(());
+        };
+        let call = export.call_async(&mut self.store, published(batch));
+        match enforce(&self.run, program.limits.handler_timeout, call).await {
+            Ok(()) => {
+                program.faults.succeed();
+                asker.done();
                 Ok(())
             }
             Err(failure) => Err((failure, asker)),
@@ -244,7 +269,7 @@ fn asker_of(job: Job) -> Asker {
     match job {
         Job::Upgrade(_, seat, reply) => Asker::Upgrade(seat, reply),
         Job::Event(_, turn) => Asker::Event(turn),
-        Job::Alarm(_, seat, reply) => Asker::Alarm(seat, reply),
+        Job::Alarm(_, seat, reply) | Job::Published(_, seat, reply) => Asker::Alarm(seat, reply),
         Job::Inspect(_, seat, reply) => Asker::Inspect(seat, reply),
     }
 }

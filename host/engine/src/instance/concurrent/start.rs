@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::pin::Pin;
 
+use openline_channels::listener::Batch;
 use openline_core::event::{Event, UpgradeRequest};
 use openline_core::inspection::Inspection;
 use openline_core::name::{AlarmName, FunctionName};
@@ -12,6 +13,7 @@ use crate::contract::bindings::{MessageOwned, firewall};
 use crate::contract::convert::{Decision, close_arguments, inspected, owned, request};
 use crate::contract::exports::{AsyncExports, WebSocketExports};
 use crate::contract::handles::Handle;
+use crate::instance::imports::published;
 use crate::instance::store::StoreData;
 
 /// A call that was begun, until it returns.
@@ -49,6 +51,18 @@ impl<'a> Starter<'a> {
         Ok(Box::pin(async move {
             let (verdict,) = inspect.finish_call_concurrent(accessor, call).await?;
             Ok(Returned::Verdict(verdict))
+        }))
+    }
+
+    pub(super) fn published(&self, batch: Batch) -> wasmtime::Result<Call<'a>> {
+        let accessor = self.accessor;
+        let export = self.exports.published;
+        let export = export.ok_or_else(|| wasmtime::Error::msg("no channel handler"))?;
+        let call =
+            accessor.with(|access| export.start_call_concurrent(access, published(batch)))?;
+        Ok(Box::pin(async move {
+            export.finish_call_concurrent(accessor, call).await?;
+            Ok(Returned::Work)
         }))
     }
 
