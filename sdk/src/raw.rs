@@ -33,6 +33,7 @@ pub mod plain {
                 import openline:alarms/alarms@0.2.0;
                 import openline:state/state@0.2.0;
                 export openline:websocket/websocket-handler@0.2.0;
+                export openline:channels/rpc-handler@0.2.0;
                 export openline:alarms/alarm-handler@0.2.0;
             }
         ",
@@ -54,6 +55,7 @@ pub mod asynchronous {
                 import openline:websocket/connections@0.2.0;
                 import openline:websocket/async-backpressure@0.2.0;
                 export openline:websocket/async-websocket-handler@0.2.0;
+                export openline:channels/async-rpc-handler@0.2.0;
                 export openline:alarms/async-alarm-handler@0.2.0;
             }
         ",
@@ -62,6 +64,7 @@ pub mod asynchronous {
             "openline:common/types@0.2.0": super::plain::openline::common::types,
             "openline:websocket/types@0.2.0": super::plain::openline::websocket::types,
             "openline:websocket/connections@0.2.0": super::plain::openline::websocket::connections,
+            "openline:channels/rpc-types@0.2.0": super::plain::openline::channels::rpc_types,
         },
         generate_all,
         pub_export_macro: true,
@@ -202,7 +205,7 @@ pub(crate) mod clock {
 pub(crate) use asynchronous::openline::websocket::async_backpressure;
 pub(crate) use clock::wasi::clocks::monotonic_clock;
 pub(crate) use plain::openline::alarms::alarms;
-pub(crate) use plain::openline::channels::{channels, publications};
+pub(crate) use plain::openline::channels::{channels, publications, rpc_types};
 pub(crate) use plain::openline::common::types as common;
 pub(crate) use plain::openline::state::state;
 pub(crate) use plain::openline::websocket::{backpressure, connections, types};

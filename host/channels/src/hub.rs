@@ -20,7 +20,7 @@ use crate::connection::{AttachError, Connection, Membership, Subscription};
 use crate::durable::Answered;
 use crate::entry;
 use crate::forms;
-use crate::listener::Listener;
+use crate::listener::{Belonging, Listener, Member};
 use crate::members::Members;
 use crate::shared::SharedMessage;
 use crate::space::{Publishing, Space};
@@ -232,9 +232,21 @@ impl Hub {
     /// when the table changes, which says where a channel belongs.
     pub fn listen(&self, subscriptions: &[ChannelSubscription]) {
         let subscriptions: Arc<[ChannelSubscription]> = subscriptions.into();
-        self.own.listen(&self.listener, &subscriptions, None);
+        let member = |belonging| Member {
+            listener: Arc::clone(&self.listener),
+            subscriptions: Arc::clone(&subscriptions),
+            belonging,
+        };
+        self.own
+            .change_audience(|audience| audience.set(member(Belonging::All)));
+        // Its own table says which channels it shares.
+        let own = Arc::downgrade(&self.own);
+        let shares = move |name: &ChannelName| {
+            let own = own.upgrade();
+            own.is_some_and(|own| own.find(name).is_shared)
+        };
         self.shared
-            .listen(&self.listener, &subscriptions, Some(&self.own));
+            .change_audience(|audience| audience.set(member(Belonging::If(Box::new(shares)))));
         if subscriptions.is_empty() {
             self.listener.clear();
         }

@@ -5,13 +5,14 @@
 //! Bounded by the function's `channel_queue` and `channel_queue_bytes`.
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use openline_broker::publication::Publication;
 use openline_core::channel::Subscription;
 use openline_core::name::ChannelName;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 use tokio::sync::Notify;
 
 use crate::entry::Except;
@@ -41,8 +42,21 @@ struct Waiting {
     publications: VecDeque<Publication>,
     bytes: usize,
     lost: u64,
+    lost_ever: u64,
+    failed_ever: u64,
     most: Most,
     is_closed: bool,
+}
+
+/// What became of a listener's publications.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Those that wait.
+    pub waiting: usize,
+    /// Those that were dropped because too many waited.
+    pub lost: u64,
+    /// Those of calls that have failed.
+    pub failed: u64,
 }
 
 /// How much may wait.
@@ -87,8 +101,81 @@ pub(crate) fn tell(listeners: &Listeners, publication: &Publication, except: &Ex
     }
 }
 
+/// The functions that the channels of one space wake.
+#[derive(Debug, Default)]
+pub(crate) struct Audience {
+    members: RwLock<Vec<Member>>,
+    /// Whether there are any: asked at each publish.
+    is_there: AtomicBool,
+}
+
+/// A function that channels wake.
+#[derive(Debug)]
+pub(crate) struct Member {
+    pub(crate) listener: Arc<Listener>,
+    pub(crate) subscriptions: Arc<[Subscription]>,
+    /// Which of the space's channels are the function's.
+    pub(crate) belonging: Belonging,
+}
+
+/// Which channels of a space are a function's.
+pub(crate) enum Belonging {
+    /// All: the space is its own.
+    All,
+    /// Those of which this is true: the space is shared. Asked under the lock of a
+    /// channel.
+    If(Box<dyn Fn(&ChannelName) -> bool + Send + Sync>),
+}
+
+impl Audience {
+    /// Replaces what a function subscribes to; whether that changes anything.
+    pub(crate) fn set(&self, member: Member) -> bool {
+        let mut members = self.members.write();
+        let is_it = |it: &Member| Arc::ptr_eq(&it.listener, &member.listener);
+        let is_empty = member.subscriptions.is_empty();
+        if is_empty && !members.iter().any(is_it) {
+            return false;
+        }
+        members.retain(|it| !is_it(it));
+        if !is_empty {
+            members.push(member);
+        }
+        self.is_there.store(!members.is_empty(), Ordering::Release);
+        true
+    }
+
+    /// The functions that a channel wakes.
+    pub(crate) fn of(&self, name: &ChannelName) -> Listeners {
+        if !self.is_there.load(Ordering::Acquire) {
+            return None;
+        }
+        let wants = |it: &Member| {
+            let own = wanted(&it.subscriptions, name)?;
+            let is_its = match &it.belonging {
+                Belonging::All => true,
+                Belonging::If(is_its) => is_its(name),
+            };
+            is_its.then(|| Listening {
+                listener: Arc::clone(&it.listener),
+                own,
+            })
+        };
+        let all: Vec<_> = self.members.read().iter().filter_map(wants).collect();
+        (!all.is_empty()).then(|| all.into())
+    }
+}
+
+impl fmt::Debug for Belonging {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::All => "All",
+            Self::If(_) => "If",
+        })
+    }
+}
+
 /// Whether subscriptions have a channel, and with the function's own publications.
-pub(crate) fn wanted(subscriptions: &[Subscription], channel: &ChannelName) -> Option<bool> {
+fn wanted(subscriptions: &[Subscription], channel: &ChannelName) -> Option<bool> {
     let matching = subscriptions
         .iter()
         .filter(|it| it.pattern.matches(channel));
@@ -103,6 +190,8 @@ impl Default for Listener {
                 publications: VecDeque::new(),
                 bytes: 0,
                 lost: 0,
+                lost_ever: 0,
+                failed_ever: 0,
                 most: Most {
                     publications: 1,
                     bytes: 0,
@@ -169,6 +258,23 @@ impl Listener {
         }
     }
 
+    /// Notes that a call with so many publications has failed.
+    pub fn note_failed(&self, publications: usize) {
+        let publications = u64::try_from(publications).unwrap_or(u64::MAX);
+        let mut waiting = self.waiting.lock();
+        waiting.failed_ever = waiting.failed_ever.saturating_add(publications);
+    }
+
+    /// What became of its publications so far.
+    pub fn counts(&self) -> Counts {
+        let waiting = self.waiting.lock();
+        Counts {
+            waiting: waiting.publications.len(),
+            lost: waiting.lost_ever,
+            failed: waiting.failed_ever,
+        }
+    }
+
     /// How many publications wait.
     pub fn len(&self) -> usize {
         self.waiting.lock().publications.len()
@@ -210,6 +316,7 @@ impl Waiting {
             };
             self.bytes -= oldest.cost();
             self.lost += 1;
+            self.lost_ever += 1;
         }
     }
 

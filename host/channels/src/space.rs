@@ -19,7 +19,7 @@ use openline_broker::position::Epoch;
 use openline_broker::publication::{Parts, Publication};
 use openline_broker::rows::Change;
 use openline_broker::terms::{Found, TermsTable};
-use openline_core::channel::{ChannelTerms, Subscription};
+use openline_core::channel::ChannelTerms;
 use openline_core::message::{Compress, Message};
 use openline_core::name::{ChannelName, ConnectionId};
 use openline_store::{ChannelStore, StoreError};
@@ -31,7 +31,7 @@ use crate::durable::{Answered, Keeper, Settling};
 use crate::entry::{self, Entry, Except, State};
 use crate::forms;
 use crate::joining;
-use crate::listener::{self, Listener, Listeners, Listening};
+use crate::listener::{self, Audience};
 use crate::shared::SharedMessage;
 use crate::subscribing::{SubscribeError, Subscribing};
 use crate::sweeps::{Sweeps, Swept};
@@ -58,21 +58,9 @@ pub struct Space {
     sweeps: Arc<Sweeps>,
     keeper: OnceLock<Keeper>,
     /// The functions that its channels wake.
-    listening: RwLock<Vec<Subscribed>>,
-    /// Whether there are any: asked at each publish.
-    is_heard: AtomicBool,
+    audience: Audience,
     /// Whether it is in the list of the sweeps.
     is_listed: AtomicBool,
-}
-
-/// A function that channels wake.
-#[derive(Debug)]
-struct Subscribed {
-    listener: Arc<Listener>,
-    subscriptions: Arc<[Subscription]>,
-    /// Of shared channels: the function's own space, whose table says which
-    /// channels it shares.
-    shares: Option<Weak<Space>>,
 }
 
 /// What is to be published, and to whom.
@@ -97,8 +85,7 @@ impl Space {
             due: Mutex::default(),
             sweeps: Arc::clone(sweeps),
             keeper: OnceLock::new(),
-            listening: RwLock::default(),
-            is_heard: AtomicBool::new(false),
+            audience: Audience::default(),
             is_listed: AtomicBool::new(false),
         })
     }
@@ -124,51 +111,12 @@ impl Space {
         self.generation.fetch_add(1, Ordering::Release);
     }
 
-    /// Has these channels wake a function, and no others. `shares` is the
-    /// function's own space if this is the one that functions share.
-    pub(crate) fn listen(
-        &self,
-        listener: &Arc<Listener>,
-        subscriptions: &Arc<[Subscription]>,
-        shares: Option<&Arc<Self>>,
-    ) {
-        let mut listening = self.listening.write();
-        let is_it = |it: &Subscribed| Arc::ptr_eq(&it.listener, listener);
-        if subscriptions.is_empty() && !listening.iter().any(is_it) {
-            return;
+    /// Changes which functions its channels wake.
+    pub(crate) fn change_audience(&self, change: impl FnOnce(&Audience) -> bool) {
+        if change(&self.audience) {
+            // As with a table: whoever sees the number finds the change.
+            self.generation.fetch_add(1, Ordering::Release);
         }
-        listening.retain(|it| !is_it(it));
-        if !subscriptions.is_empty() {
-            listening.push(Subscribed {
-                listener: Arc::clone(listener),
-                subscriptions: Arc::clone(subscriptions),
-                shares: shares.map(Arc::downgrade),
-            });
-        }
-        self.is_heard
-            .store(!listening.is_empty(), Ordering::Release);
-        // Under the lock, for the reason given in `set_table`.
-        self.generation.fetch_add(1, Ordering::Release);
-    }
-
-    /// The functions that a channel wakes.
-    fn listeners(&self, name: &ChannelName) -> Listeners {
-        if !self.is_heard.load(Ordering::Acquire) {
-            return None;
-        }
-        let wants = |it: &Subscribed| {
-            let own = listener::wanted(&it.subscriptions, name)?;
-            let is_its = match &it.shares {
-                Some(space) => space.upgrade()?.find(name).is_shared,
-                None => true,
-            };
-            is_its.then(|| Listening {
-                listener: Arc::clone(&it.listener),
-                own,
-            })
-        };
-        let all: Vec<_> = self.listening.read().iter().filter_map(wants).collect();
-        (!all.is_empty()).then(|| all.into())
     }
 
     /// Gives all channels their terms. Looks at each, so it is not for a thread
@@ -218,7 +166,7 @@ impl Space {
                 None if !makes => return None,
                 None => {
                     let generation = self.generation.load(Ordering::Acquire);
-                    let heard = (self.terms(name), self.listeners(name));
+                    let heard = (self.terms(name), self.audience.of(name));
                     let make = || Entry::new(name.clone(), self, heard, generation);
                     Arc::clone(&self.entries.entry(name.clone()).or_insert_with(make))
                 }
@@ -291,7 +239,7 @@ impl Space {
         if state.generation == generation {
             return;
         }
-        state.listeners = self.listeners(name);
+        state.listeners = self.audience.of(name);
         let terms = self.terms(name);
         if *terms != *state.terms {
             if let Some(channel) = &mut state.channel {
@@ -415,7 +363,7 @@ impl Space {
         // asked once the channel is not there: it may just have been removed.
         let published = self.with(name, remembers, &mut publish);
         let published = published.or_else(|| {
-            let keeps = self.terms(name).has_positions() || self.listeners(name).is_some();
+            let keeps = self.terms(name).has_positions() || self.audience.of(name).is_some();
             keeps.then(|| self.with(name, true, &mut publish)).flatten()
         });
         published.unwrap_or(Answered::Now(Ok(Outcome::published(None, 0))))

@@ -1,6 +1,5 @@
 //! The keys of the tables `[[channel]]`, `[[function.channel]]` and
-//! `[[function.subscription]]`: see
-//! [`super::keys`].
+//! `[[function.subscription]]`: see [`super::keys`].
 
 use super::key_row::{self, Key};
 use crate::limits::Effect::NextEvent;

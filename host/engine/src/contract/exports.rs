@@ -8,7 +8,7 @@ use wasmtime::component::{
     Component, ComponentExportIndex, ComponentNamedList, Instance, Lower, Resource, TypedFunc,
 };
 
-use super::bindings::{MessageOwned, MessageRef, firewall, publications, types};
+use super::bindings::{MessageOwned, MessageRef, common, firewall, publications, rpc_types, types};
 use super::convert::Decision;
 use super::handlers::{Handler, Handlers};
 use super::handles::Handle;
@@ -20,6 +20,7 @@ pub(crate) struct Indices {
     hibernate: Option<ComponentExportIndex>,
     inspect: Option<ComponentExportIndex>,
     published: Option<ComponentExportIndex>,
+    call: Option<ComponentExportIndex>,
 }
 
 struct WebSocketIndices {
@@ -38,6 +39,7 @@ pub(crate) struct Exports<M: 'static> {
     pub(crate) hibernate: Option<TypedFunc<(), ()>>,
     pub(crate) inspect: Option<TypedFunc<(firewall::Request,), (firewall::Verdict,)>>,
     pub(crate) published: Option<PublishedExport>,
+    pub(crate) call: Option<CallExport>,
 }
 
 /// The functions of a WebSocket handler.
@@ -53,6 +55,12 @@ type AlarmExport = TypedFunc<(Option<Connection>, String, u32), ()>;
 
 /// The arguments are channel, publications and how many were lost.
 pub(crate) type PublishedExport = TypedFunc<(String, Vec<publications::Publication>, u64), ()>;
+
+/// The arguments are connection, method and data.
+type CallExport = TypedFunc<(Connection, String, MessageOwned), (Called,)>;
+
+/// The result of `call`.
+pub(crate) type Called = Result<common::Message, rpc_types::RpcError>;
 
 pub(crate) type PlainExports = Exports<&'static [MessageRef<'static>]>;
 pub(crate) type AsyncExports = Exports<Vec<MessageOwned>>;
@@ -96,6 +104,7 @@ impl Indices {
             hibernate: optional(Handler::Hibernation, "hibernate"),
             inspect: find(Handler::Firewall, "inspect")?,
             published: find(Handler::Channel, "published")?,
+            call: find(Handler::Rpc, "call")?,
         })
     }
 
@@ -151,6 +160,10 @@ impl Indices {
                 None => None,
             },
             published: match self.published {
+                Some(index) => Some(instance.get_typed_func(&mut *store, index)?),
+                None => None,
+            },
+            call: match self.call {
                 Some(index) => Some(instance.get_typed_func(&mut *store, index)?),
                 None => None,
             },

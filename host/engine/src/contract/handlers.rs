@@ -22,6 +22,8 @@ pub enum Handler {
     Firewall,
     /// Publications of channels that wake the function.
     Channel,
+    /// What peers of connections call, and wait for.
+    Rpc,
 }
 
 /// An interface of the contract that a component may export.
@@ -36,13 +38,12 @@ pub(crate) const WEBSOCKET: &str = "openline:websocket/websocket-handler@0.2.0";
 pub(crate) const ASYNC_WEBSOCKET: &str = "openline:websocket/async-websocket-handler@0.2.0";
 pub(crate) const FIREWALL: &str = "openline:firewall/firewall@0.2.0";
 pub(crate) const ASYNC_FIREWALL: &str = "openline:firewall/async-firewall@0.2.0";
-
 pub(crate) const CHANNEL: &str = "openline:channels/channel-handler@0.2.0";
 pub(crate) const ASYNC_CHANNEL: &str = "openline:channels/async-channel-handler@0.2.0";
 
-const INTERFACES: [Interface; 9] = {
+const INTERFACES: [Interface; 11] = {
     use CallStyle::{Async, Plain};
-    use Handler::{Alarm, Channel, Firewall, Hibernation, WebSocket};
+    use Handler::{Alarm, Channel, Firewall, Hibernation, Rpc, WebSocket};
     const fn interface(handler: Handler, style: CallStyle, name: &'static str) -> Interface {
         Interface {
             handler,
@@ -64,6 +65,8 @@ const INTERFACES: [Interface; 9] = {
         interface(Firewall, Async, ASYNC_FIREWALL),
         interface(Channel, Plain, CHANNEL),
         interface(Channel, Async, ASYNC_CHANNEL),
+        interface(Rpc, Plain, "openline:channels/rpc-handler@0.2.0"),
+        interface(Rpc, Async, "openline:channels/async-rpc-handler@0.2.0"),
     ]
 };
 
@@ -112,8 +115,8 @@ impl Interface {
 
 impl Handlers {
     /// Those among the exports of a component. A function serves WebSocket
-    /// connections, decides for the firewall or is woken by channels, so it has one of these handlers,
-    /// in one call style; its other handlers have the same.
+    /// connections, decides for the firewall or is woken by channels, so it has
+    /// one of these handlers, in one call style; its other handlers have the same.
     pub(crate) fn of(exports: &[String]) -> Result<Self, Unserved> {
         let interfaces = || exports.iter().filter_map(|export| Interface::of(export));
         let style_of = |handler: Handler| {
@@ -138,7 +141,10 @@ impl Handlers {
         // One that is left over from another version would never be called, and
         // its author would look for the reason for long.
         let is_uncalled = |export: &&String| {
-            let called = Interface::of(export).is_some_and(|it| it.is_called_in(style));
+            let called = Interface::of(export).is_some_and(|it| {
+                let has_peers = it.handler != Handler::Rpc || websocket.is_some();
+                it.is_called_in(style) && has_peers
+            });
             export.starts_with("openline:") && !called
         };
         let uncalled: Vec<_> = exports.iter().filter(is_uncalled).cloned().collect();

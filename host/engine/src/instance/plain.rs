@@ -4,6 +4,7 @@ use std::pin::pin;
 use std::sync::Arc;
 
 use openline_channels::listener::Batch;
+use openline_core::call::{Call, CallError};
 use openline_core::event::Event;
 use openline_core::fault::Fault;
 use openline_core::inspection::Inspection;
@@ -25,7 +26,9 @@ use super::served::is_served;
 use super::store::{self, StoreData};
 use crate::component::failure::Failure;
 use crate::contract::bindings::MessageRef;
-use crate::contract::convert::{close_arguments, inspected, judge, lowered, request, verdict};
+use crate::contract::convert::{
+    called, close_arguments, inspected, judge, lowered, owned, request, verdict,
+};
 use crate::contract::exports::PlainExports;
 use crate::contract::handles::Handle;
 
@@ -141,11 +144,13 @@ impl Guest {
                     return Ok(());
                 };
                 let index = self.store.data_mut().handles.lend(connection);
-                let called = self.call(program, index, &event).await;
+                let is_work =
+                    matches!(event, Event::Messages(_) | Event::Call(_) | Event::Alarm(_));
+                let called = self.call(program, index, event).await;
                 self.store.data_mut().handles.take_back(index);
                 match called {
                     Ok(()) => {
-                        if matches!(event, Event::Messages(_) | Event::Alarm(_)) {
+                        if is_work {
                             program.faults.succeed();
                         }
                         Asker::Event(turn).done();
@@ -226,12 +231,32 @@ impl Guest {
         enforce(&self.run, program.limits.handler_timeout, call).await
     }
 
-    async fn call(&mut self, program: &Program, index: u32, event: &Event) -> Result<(), Failure> {
+    /// A call of a peer, which gets the result.
+    async fn answer(
+        &mut self,
+        program: &Program,
+        connection: Resource<Handle>,
+        asked: Call,
+    ) -> Result<(), Failure> {
+        let Some(export) = self.exports.call else {
+            asked.answer.give(Err(CallError::NoSuchMethod));
+            return Ok(());
+        };
+        let arguments = (connection, String::from(&*asked.method), owned(asked.data));
+        let call = export.call_async(&mut self.store, arguments);
+        let (result,) = enforce(&self.run, program.limits.handler_timeout, call).await?;
+        asked.answer.give(called(result));
+        Ok(())
+    }
+
+    async fn call(&mut self, program: &Program, index: u32, event: Event) -> Result<(), Failure> {
         let time = program.limits.handler_timeout;
         let connection = Resource::<Handle>::new_borrow(index);
-        if let Event::Alarm(name) = event {
-            return self.alarm(program, Some(connection), name, 1).await;
-        }
+        let event = match event {
+            Event::Alarm(name) => return self.alarm(program, Some(connection), &name, 1).await,
+            Event::Call(asked) => return Box::pin(self.answer(program, connection, *asked)).await,
+            event => event,
+        };
         let Self {
             store,
             run,
@@ -254,9 +279,9 @@ impl Guest {
                 let call = pin!(messages.call_async(store, (connection, &batch)));
                 enforce(run, time, call).await
             }
-            Event::Alarm(_) => Ok(()),
+            Event::Alarm(_) | Event::Call(_) => Ok(()),
             Event::Close(reason) => {
-                let (info, origin) = close_arguments(reason);
+                let (info, origin) = close_arguments(&reason);
                 let call = exports.close.call_async(store, (connection, info, origin));
                 enforce(run, time, call).await
             }

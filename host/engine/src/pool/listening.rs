@@ -19,13 +19,27 @@ use crate::alarms::owner::Called;
 /// The time before another try when no instance had room: as for alarms.
 const NO_ROOM_RETRY_AFTER: Duration = Duration::from_secs(1);
 
+/// The log has at most one line in so long about publications that were lost.
+const LOST_TOLD_EVERY: Duration = Duration::from_secs(10);
+
+/// Publications that were lost and of which the log says nothing yet.
+#[derive(Debug, Default)]
+struct Lost {
+    untold: u64,
+    told_at: Option<Instant>,
+}
+
 /// Serves the channel handler of a function for as long as the function is there.
 pub async fn serve(commons: Weak<Commons>) {
     let listener = commons.upgrade().map(|it| Arc::clone(it.hub().listener()));
     let Some(listener) = listener else { return };
     let began = Instant::now();
+    let mut lost = Lost::default();
     let mut pace: Option<TokenBucket> = None;
     while let Some(batch) = listener.next().await {
+        if let Some(function) = commons.upgrade().filter(|_| batch.lost > 0) {
+            lost.tell(&function, batch.lost);
+        }
         if !hand_over(&commons, &listener, &batch).await {
             continue;
         }
@@ -50,20 +64,39 @@ async fn hand_over(commons: &Weak<Commons>, listener: &Listener, batch: &Batch) 
             return false;
         };
         if function.is_removed() || function.is_stopping() {
-            let lost = batch.publications.len() + listener.len();
-            tracing::debug!(function = %function.name(), lost, "publications are not handled");
+            let unhandled = batch.publications.len() + listener.len();
+            tracing::info!(function = %function.name(), unhandled, "publications are dropped, because the function ends");
             listener.close();
             return false;
         }
         match function.hear(batch.clone()).await {
+            // Another instance is there, or made, at once.
             None => {}
             Some(Called::NoRoom) => {
                 // Not held meanwhile: the function may go.
                 drop(function);
                 tokio::time::sleep(NO_ROOM_RETRY_AFTER).await;
             }
-            // The fault was logged with its instance.
-            Some(Called::Done | Called::Failed | Called::Cancelled) => return true,
+            Some(Called::Failed) => {
+                // The fault was logged with its instance.
+                let publications = batch.publications.len();
+                listener.note_failed(publications);
+                tracing::warn!(function = %function.name(), channel = ?batch.channel.as_str(), publications, "the function failed, and these publications are not repeated");
+                return true;
+            }
+            Some(Called::Done | Called::Cancelled) => return true,
         }
+    }
+}
+
+impl Lost {
+    fn tell(&mut self, function: &Commons, lost: u64) {
+        self.untold = self.untold.saturating_add(lost);
+        let is_due = |at: Instant| at.elapsed() >= LOST_TOLD_EVERY;
+        if !self.told_at.is_none_or(is_due) {
+            return;
+        }
+        tracing::warn!(function = %function.name(), lost = self.untold, "publications were dropped, because more waited than `channel_queue` or `channel_queue_bytes` allows");
+        (self.untold, self.told_at) = (0, Some(Instant::now()));
     }
 }
