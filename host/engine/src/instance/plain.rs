@@ -19,7 +19,7 @@ use super::enforce::{enforce, hibernate};
 use super::idleness::{Idleness, Wake};
 use super::imports::published;
 use super::live::Instance;
-use super::mailbox::Job;
+use super::mailbox::{Job, Turn};
 use super::program::Program;
 use super::run::Run;
 use super::served::is_served;
@@ -139,26 +139,32 @@ impl Guest {
                 let asker = Asker::Alarm(seat, reply);
                 self.published(program, *batch, asker).await
             }
-            Job::Event(event, turn) => {
-                let Some(connection) = turn.connection().cloned() else {
-                    return Ok(());
-                };
-                let index = self.store.data_mut().handles.lend(connection);
-                let is_work =
-                    matches!(event, Event::Messages(_) | Event::Call(_) | Event::Alarm(_));
-                let called = self.call(program, index, event).await;
-                self.store.data_mut().handles.take_back(index);
-                match called {
-                    Ok(()) => {
-                        if is_work {
-                            program.faults.succeed();
-                        }
-                        Asker::Event(turn).done();
-                        Ok(())
-                    }
-                    Err(failure) => Err((failure, Asker::Event(turn))),
+            Job::Event(event, turn) => self.event(program, event, turn).await,
+        }
+    }
+
+    async fn event(
+        &mut self,
+        program: &Program,
+        event: Event,
+        turn: Turn,
+    ) -> Result<(), (Failure, Asker)> {
+        let Some(connection) = turn.connection().cloned() else {
+            return Ok(());
+        };
+        let index = self.store.data_mut().handles.lend(connection);
+        let is_work = matches!(event, Event::Messages(_) | Event::Call(_) | Event::Alarm(_));
+        let called = self.call(program, index, event).await;
+        self.store.data_mut().handles.take_back(index);
+        match called {
+            Ok(()) => {
+                if is_work {
+                    program.faults.succeed();
                 }
+                Asker::Event(turn).done();
+                Ok(())
             }
+            Err(failure) => Err((failure, Asker::Event(turn))),
         }
     }
 

@@ -1,7 +1,7 @@
 //! Calls of a peer (`rpc`), which the function answers.
 //!
 //! Bounded like messages: a connection has one that its function has got and one
-//! that waits.
+//! that waits, and an answer has at most `message_bytes`.
 
 use std::sync::Arc;
 
@@ -9,7 +9,6 @@ use bytestring::ByteString;
 use openline_channels::connection::Connection;
 use openline_channels::forms;
 use openline_core::call::{Answer, Call, CallError};
-use openline_core::event::SendOutcome;
 use openline_core::message::Message;
 use openline_dialects::{Refusal, Reply};
 
@@ -26,12 +25,11 @@ pub(super) fn call(
 ) -> Box<Call> {
     let connection = Arc::clone(connection);
     let answer = Answer::new(move |result| {
-        let answer = frame(&reply, result, &connection);
-        if connection.push_frame(Message::Text(answer)) == SendOutcome::Dropped {
-            // A peer whose connection goes on waits for an answer.
-            let refused = reply.refused(&Refusal::LimitExceeded);
-            connection.push_frame(Message::Text(refused));
+        let mut answer = frame(&reply, result, &connection);
+        if answer.len() > connection.limits().message_bytes {
+            answer = reply.refused(&Refusal::LimitExceeded);
         }
+        connection.push_frame(Message::Text(answer));
         connection.wake();
     });
     Box::new(Call {
