@@ -22,6 +22,7 @@ mod api;
 mod attached;
 mod authentication;
 mod backoff;
+mod channel_handlers;
 mod channels;
 mod channels_attacked;
 mod channels_durable;

@@ -37,7 +37,7 @@ pub mod asynchronous {
     pub mod exports {
         /// Of the contract.
         pub mod openline {
-            pub use crate::raw::asynchronous::exports::openline::alarms;
+            pub use crate::raw::asynchronous::exports::openline::{alarms, channels};
 
             /// Of connections.
             pub mod websocket {

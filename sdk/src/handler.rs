@@ -14,6 +14,7 @@ use crate::alarms::Alarm;
 use crate::close::{CloseInfo, CloseOrigin};
 use crate::connection::Connection;
 use crate::message::Message;
+use crate::rpc::RpcError;
 use crate::upgrade::{Acceptance, Rejection, UpgradeRequest};
 
 /// A plain handler, the cheapest kind. Export it with
@@ -62,6 +63,24 @@ pub trait Handler: Default + 'static {
     /// A message has arrived. Called for each message, in the order in which
     /// the peer sent them.
     fn message(&mut self, connection: &Connection, message: Message);
+
+    /// The peer calls a method by `rpc` and waits for the result, which only peers
+    /// of triggers with `dialect = "centrifugo"` do. It comes in order with their
+    /// messages (`send`). `data` is JSON as it came, or empty. A result of text is
+    /// sent as JSON if it is JSON, otherwise as a string.
+    ///
+    /// # Errors
+    ///
+    /// What the peer gets instead. The default has no method.
+    fn rpc(
+        &mut self,
+        connection: &Connection,
+        method: &str,
+        data: Message,
+    ) -> Result<Message, RpcError> {
+        let _ = (connection, method, data);
+        Err(RpcError::NoSuchMethod)
+    }
 
     /// The connection has ended; sends do nothing any more. Called exactly once
     /// for each connection whose `open` was called.
@@ -141,6 +160,22 @@ pub trait AsyncHandler: Default + 'static {
     /// A message has arrived. Called for each message, in the order in which
     /// the peer sent them; the next one waits until this call has returned.
     fn message(&self, connection: &Connection, message: Message) -> impl Future<Output = ()>;
+
+    /// The peer calls a method by `rpc`, as for [`Handler::rpc`]; what it sends
+    /// next waits until this call has returned.
+    ///
+    /// # Errors
+    ///
+    /// What the peer gets instead. The default has no method.
+    fn rpc(
+        &self,
+        connection: &Connection,
+        method: &str,
+        data: Message,
+    ) -> impl Future<Output = Result<Message, RpcError>> {
+        let _ = (connection, method, data);
+        ready(Err(RpcError::NoSuchMethod))
+    }
 
     /// The connection has ended; sends do nothing any more. Called exactly once
     /// for each connection whose `open` was called.

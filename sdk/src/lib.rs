@@ -94,6 +94,7 @@ mod outcome;
 mod query;
 #[doc(hidden)]
 pub mod raw;
+mod rpc;
 mod upgrade;
 
 pub use alarms::Alarm;
@@ -109,6 +110,7 @@ pub use handler::{AsyncHandler, Handler};
 pub use message::{AsMessage, Message, MessageRef};
 pub use options::{Compress, PublishOptions, SendOptions};
 pub use outcome::{Error, Published, SendOutcome};
+pub use rpc::RpcError;
 pub use upgrade::{Acceptance, PeerCertificate, Rejection, TlsFacts, UpgradeRequest};
 
 /// The names that nearly every function uses: `use openline_sdk::prelude::*`.

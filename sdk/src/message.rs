@@ -142,6 +142,15 @@ pub enum MessageRef<'a> {
     Binary(&'a [u8]),
 }
 
+impl From<Message> for MessageResult {
+    fn from(message: Message) -> Self {
+        match message {
+            Message::Text(text) => Self::Text(text),
+            Message::Binary(bytes) => Self::Binary(bytes),
+        }
+    }
+}
+
 impl<'a> From<MessageRef<'a>> for MessageParam<'a> {
     fn from(message: MessageRef<'a>) -> Self {
         match message {

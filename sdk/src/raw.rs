@@ -15,6 +15,7 @@
 //! data, and values that it passes to an import borrow it. So sending copies
 //! nothing.
 
+pub use crate::export::channel_handler::{AsyncChannelFunction, ChannelFunction};
 pub use crate::export::firewall::{AsyncFirewallFunction, FirewallFunction};
 pub use crate::export::{AsyncFunction, Asynchronous, Plain, PlainFunction};
 
@@ -32,6 +33,7 @@ pub mod plain {
                 import openline:alarms/alarms@0.2.0;
                 import openline:state/state@0.2.0;
                 export openline:websocket/websocket-handler@0.2.0;
+                export openline:channels/rpc-handler@0.2.0;
                 export openline:alarms/alarm-handler@0.2.0;
             }
         ",
@@ -53,6 +55,7 @@ pub mod asynchronous {
                 import openline:websocket/connections@0.2.0;
                 import openline:websocket/async-backpressure@0.2.0;
                 export openline:websocket/async-websocket-handler@0.2.0;
+                export openline:channels/async-rpc-handler@0.2.0;
                 export openline:alarms/async-alarm-handler@0.2.0;
             }
         ",
@@ -61,6 +64,7 @@ pub mod asynchronous {
             "openline:common/types@0.2.0": super::plain::openline::common::types,
             "openline:websocket/types@0.2.0": super::plain::openline::websocket::types,
             "openline:websocket/connections@0.2.0": super::plain::openline::websocket::connections,
+            "openline:channels/rpc-types@0.2.0": super::plain::openline::channels::rpc_types,
         },
         generate_all,
         pub_export_macro: true,
@@ -132,6 +136,57 @@ pub mod asynchronous_firewall {
     });
 }
 
+/// The world of plain functions that channels wake. It is a world of its own,
+/// because a component may export it alone or beside another.
+pub mod plain_channel {
+    wit_bindgen::generate!({
+        path: "wit",
+        inline: "
+            package openline:sdk;
+            world plain-channel {
+                export openline:channels/channel-handler@0.2.0;
+            }
+        ",
+        with: {
+            "openline:common/types@0.2.0": super::plain::openline::common::types,
+            "openline:websocket/types@0.2.0": super::plain::openline::websocket::types,
+            "openline:websocket/connections@0.2.0": super::plain::openline::websocket::connections,
+            "openline:channels/channels@0.2.0": super::plain::openline::channels::channels,
+            "openline:channels/publications@0.2.0": super::plain::openline::channels::publications,
+        },
+        generate_all,
+        ownership: Borrowing { duplicate_if_necessary: true },
+        pub_export_macro: true,
+        export_macro_name: "export_plain_channel",
+        default_bindings_module: "openline_sdk::raw::plain_channel",
+    });
+}
+
+/// The world of asynchronous functions that channels wake.
+pub mod asynchronous_channel {
+    wit_bindgen::generate!({
+        path: "wit",
+        inline: "
+            package openline:sdk;
+            world asynchronous-channel {
+                export openline:channels/async-channel-handler@0.2.0;
+            }
+        ",
+        with: {
+            "openline:common/types@0.2.0": super::plain::openline::common::types,
+            "openline:websocket/types@0.2.0": super::plain::openline::websocket::types,
+            "openline:websocket/connections@0.2.0": super::plain::openline::websocket::connections,
+            "openline:channels/channels@0.2.0": super::plain::openline::channels::channels,
+            "openline:channels/publications@0.2.0": super::plain::openline::channels::publications,
+        },
+        generate_all,
+        ownership: Borrowing { duplicate_if_necessary: true },
+        pub_export_macro: true,
+        export_macro_name: "export_asynchronous_channel",
+        default_bindings_module: "openline_sdk::raw::asynchronous_channel",
+    });
+}
+
 /// The clock of WASI 0.3, because the contract has no timer of its own.
 /// `wit-deps/clocks.wit` is the interface as wasmtime 48 serves it.
 pub(crate) mod clock {
@@ -150,7 +205,7 @@ pub(crate) mod clock {
 pub(crate) use asynchronous::openline::websocket::async_backpressure;
 pub(crate) use clock::wasi::clocks::monotonic_clock;
 pub(crate) use plain::openline::alarms::alarms;
-pub(crate) use plain::openline::channels::{channels, publications};
+pub(crate) use plain::openline::channels::{channels, publications, rpc_types};
 pub(crate) use plain::openline::common::types as common;
 pub(crate) use plain::openline::state::state;
 pub(crate) use plain::openline::websocket::{backpressure, connections, types};

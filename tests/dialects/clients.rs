@@ -241,3 +241,32 @@ async fn the_client_for_python_recovers_what_it_missed() {
     let mut client = Centrifuge::python(&url);
     recovers(&mut client, &url, folder.path(), address).await;
 }
+
+#[tokio::test]
+async fn the_javascript_client_calls_a_function() {
+    if is_left_out() {
+        return;
+    }
+    let folder = TempDir::new().unwrap();
+    let secret = folder.path().join("secret");
+    fs::write(&secret, SECRET).unwrap();
+    let address = address();
+    let text = format!(
+        "[server]\nlisten = \"{address}\"\n[[function]]\nname = \"answers\"\ncomponent = \"{}\"\n\
+         [[function.trigger]]\nroute = \"/connection/websocket\"\ndialect = \"centrifugo\"\n\
+         auth = \"jwt\"\n[function.trigger.jwt]\nsecret = \"file:{}\"\n",
+        openline_guests::FAULT_LISTENER,
+        secret.display()
+    );
+    let path = folder.path().join("openline.toml");
+    fs::write(&path, text).unwrap();
+    let _host = Serving::start(&["serve", "--config", path.to_str().unwrap()]).await;
+    let mut client = Centrifuge::node(&format!("ws://{address}/connection/websocket"));
+    client.ask(json!(["token", good("ann", 600)])).await;
+    client.say(json!(["connect"])).await;
+    client.until("connected").await;
+    let answer = client.ask(json!(["rpc", "echo", {"n": 1}])).await;
+    assert_eq!(answer, json!({"data": {"n": 1}}));
+    assert_eq!(client.fails(json!(["rpc", "code", 1234])).await, 1234);
+    assert_eq!(client.fails(json!(["rpc", "none", 1])).await, 104);
+}

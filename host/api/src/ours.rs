@@ -169,6 +169,7 @@ fn publishing(read: Publication) -> Result<Publishing, Fault> {
         except: Except {
             connection: skipped.transpose()?,
             user: some(read.skip_user),
+            listener: None,
         },
     })
 }

@@ -31,6 +31,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::entry::{self, Delivery, Entry, Except, State};
 use crate::forms;
+use crate::listener;
 use crate::space::Space;
 use crate::sync::Mutex;
 use crate::wakeups::Wakeups;
@@ -453,6 +454,7 @@ fn take_in(state: &mut State, upto: Position, now: Moment, wakeups: &mut Wakeups
         channel,
         subscribers,
         writing,
+        listeners,
         ..
     } = state;
     let (Some(channel), Some(writing)) = (channel, writing) else {
@@ -471,6 +473,7 @@ fn take_in(state: &mut State, upto: Position, now: Moment, wakeups: &mut Wakeups
             waiting.filter(|it| it.delivery.is_some() && Some(it.position) == publication.position);
         let delivery = waiting.as_ref().and_then(|it| it.delivery.clone());
         let (compress, except) = delivery.unwrap_or_default();
+        listener::tell(listeners, publication, &except);
         let delivery = Delivery {
             compress,
             except: &except,

@@ -27,6 +27,7 @@ use openline_core::name::{ChannelName, ConnectionId};
 use crate::connection::{Connection, SubscribedChannel, Subscription};
 use crate::durable::Writing;
 use crate::forms::{self, Forms};
+use crate::listener::Listeners;
 use crate::shared::SharedMessage;
 use crate::space::Space;
 use crate::sync::Mutex;
@@ -63,6 +64,8 @@ pub(crate) struct State {
     pub(crate) special: usize,
     /// How many publications there were.
     pub(crate) published: u64,
+    /// The functions that it wakes.
+    pub(crate) listeners: Listeners,
 }
 
 /// One that is subscribed.
@@ -97,6 +100,9 @@ pub struct Except {
     pub connection: Option<ConnectionId>,
     /// All connections of this user.
     pub user: Option<bytestring::ByteString>,
+    /// The function whose channel handler has published it, by the number of its
+    /// listener.
+    pub listener: Option<u64>,
 }
 
 /// What an allocation costs beside its bytes, about.
@@ -115,7 +121,7 @@ impl Entry {
     pub(crate) fn new(
         name: ChannelName,
         space: &Arc<Space>,
-        terms: Arc<ChannelTerms>,
+        (terms, listeners): (Arc<ChannelTerms>, Listeners),
         generation: u64,
     ) -> Arc<Self> {
         Arc::new(Self {
@@ -133,6 +139,7 @@ impl Entry {
                 subscribers: HashMap::new(),
                 special: 0,
                 published: 0,
+                listeners,
             }),
         })
     }
@@ -413,6 +420,7 @@ impl Except {
     pub const NOBODY: Self = Self {
         connection: None,
         user: None,
+        listener: None,
     };
 
     /// One connection is left out.
@@ -420,6 +428,7 @@ impl Except {
         Self {
             connection,
             user: None,
+            listener: None,
         }
     }
 

@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use openline_broker::channel::Backlog;
 use openline_broker::terms::{Found, TermsTable};
+use openline_core::channel::Subscription as ChannelSubscription;
 use openline_core::message::{Compress, Message};
 use openline_core::name::{ChannelName, ConnectionId, Tag};
 use openline_dialects::centrifugo::Unsubscribed;
@@ -19,6 +20,7 @@ use crate::connection::{AttachError, Connection, Membership, Subscription};
 use crate::durable::Answered;
 use crate::entry;
 use crate::forms;
+use crate::listener::{Belonging, Listener, Member};
 use crate::members::Members;
 use crate::shared::SharedMessage;
 use crate::space::{Publishing, Space};
@@ -33,6 +35,7 @@ pub struct Hub {
     tags: TagIndex,
     own: Arc<Space>,
     shared: Arc<Space>,
+    listener: Arc<Listener>,
     /// Whether the function shares any channels: asked before each use of one.
     shares: AtomicBool,
 }
@@ -45,6 +48,7 @@ impl Hub {
             tags: TagIndex::default(),
             own,
             shared,
+            listener: Arc::default(),
             shares: AtomicBool::new(false),
         }
     }
@@ -232,6 +236,35 @@ impl Hub {
         !astray.is_empty()
     }
 
+    /// What waits for the function's channel handler.
+    pub fn listener(&self) -> &Arc<Listener> {
+        &self.listener
+    }
+
+    /// Has these channels wake the function, and no others. To be called again
+    /// when the table changes, which says where a channel belongs.
+    pub fn listen(&self, subscriptions: &[ChannelSubscription]) {
+        let subscriptions: Arc<[ChannelSubscription]> = subscriptions.into();
+        let member = |belonging| Member {
+            listener: Arc::clone(&self.listener),
+            subscriptions: Arc::clone(&subscriptions),
+            belonging,
+        };
+        self.own
+            .change_audience(|audience| audience.set(member(Belonging::All)));
+        // Its own table says which channels it shares.
+        let own = Arc::downgrade(&self.own);
+        let shares = move |name: &ChannelName| {
+            let own = own.upgrade();
+            own.is_some_and(|own| own.find(name).is_shared)
+        };
+        self.shared
+            .change_audience(|audience| audience.set(member(Belonging::If(Box::new(shares)))));
+        if subscriptions.is_empty() {
+            self.listener.clear();
+        }
+    }
+
     /// Subscribes a connection; a second time does nothing.
     ///
     /// # Errors
@@ -365,6 +398,13 @@ fn take_out(
     };
     list.swap_remove(index).channel.leave(id);
     true
+}
+
+impl Drop for Hub {
+    fn drop(&mut self) {
+        self.listen(&[]);
+        self.listener.close();
+    }
 }
 
 /// Puts a shared message into the outboxes of connections, and answers how many

@@ -14,6 +14,7 @@ pub mod entry;
 pub mod forms;
 pub mod hub;
 mod joining;
+pub mod listener;
 mod members;
 mod outbox;
 mod outside;

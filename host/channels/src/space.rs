@@ -29,6 +29,7 @@ use crate::durable::{Answered, Keeper, Settling};
 use crate::entry::{self, Delivery, Entry, Except, State};
 use crate::forms;
 use crate::joining;
+use crate::listener::{self, Audience};
 use crate::shared::SharedMessage;
 use crate::subscribing::{SubscribeError, Subscribing};
 use crate::sweeps::{Sweeps, Swept};
@@ -59,6 +60,8 @@ pub struct Space {
     due: Mutex<BTreeSet<(Moment, ChannelName)>>,
     sweeps: Arc<Sweeps>,
     keeper: OnceLock<Keeper>,
+    /// The functions that its channels wake.
+    audience: Audience,
     /// Whether it is in the list of the sweeps.
     is_listed: AtomicBool,
 }
@@ -85,6 +88,7 @@ impl Space {
             due: Mutex::default(),
             sweeps: Arc::clone(sweeps),
             keeper: OnceLock::new(),
+            audience: Audience::default(),
             is_listed: AtomicBool::new(false),
         })
     }
@@ -108,6 +112,14 @@ impl Space {
         *held = Arc::new(table);
         // Under the lock: whoever sees the number finds the table.
         self.generation.fetch_add(1, Ordering::Release);
+    }
+
+    /// Changes which functions its channels wake.
+    pub(crate) fn change_audience(&self, change: impl FnOnce(&Audience) -> bool) {
+        if change(&self.audience) {
+            // As with a table: whoever sees the number finds the change.
+            self.generation.fetch_add(1, Ordering::Release);
+        }
     }
 
     /// Gives all channels their terms. Looks at each, so it is not for a thread
@@ -157,8 +169,8 @@ impl Space {
                 None if !makes => return None,
                 None => {
                     let generation = self.generation.load(Ordering::Acquire);
-                    let terms = self.terms(name);
-                    let make = || Entry::new(name.clone(), self, terms, generation);
+                    let heard = (self.terms(name), self.audience.of(name));
+                    let make = || Entry::new(name.clone(), self, heard, generation);
                     Arc::clone(&self.entries.entry(name.clone()).or_insert_with(make))
                 }
             };
@@ -233,6 +245,7 @@ impl Space {
         if state.generation == generation {
             return;
         }
+        state.listeners = self.audience.of(name);
         let terms = self.terms(name);
         if *terms != *state.terms {
             let mut comes_back = false;
@@ -369,7 +382,7 @@ impl Space {
         // asked once the channel is not there: it may just have been removed.
         let published = self.with(name, remembers, &mut publish);
         let published = published.or_else(|| {
-            let keeps = self.terms(name).has_positions();
+            let keeps = self.terms(name).has_positions() || self.audience.of(name).is_some();
             keeps.then(|| self.with(name, true, &mut publish)).flatten()
         });
         published.unwrap_or(Answered::Now(Ok(Outcome::published(None, 0))))
@@ -426,10 +439,12 @@ impl Space {
         let State {
             channel,
             subscribers,
+            listeners,
             ..
         } = state;
         let channel = channel.as_mut().expect("it was made above");
         let published = channel.publish(request, now, &room, |publication| {
+            listener::tell(listeners, publication, delivery.except);
             entry::deliver(subscribers, publication, delivery, wakeups)
         })?;
         Ok(published.outcome)
@@ -491,6 +506,7 @@ impl Space {
             let State {
                 channel,
                 subscribers,
+                listeners,
                 ..
             } = state;
             let Some(channel) = channel else { return 0 };
@@ -505,6 +521,7 @@ impl Space {
                         except: &Except::NOBODY,
                         counts,
                     };
+                    listener::tell(listeners, publication, &Except::NOBODY);
                     entry::deliver(subscribers, publication, delivery, &mut wakeups)
                 },
                 |event| events.push(event),
@@ -575,7 +592,7 @@ fn publish_plain(
     now: Moment,
     wakeups: &mut Wakeups,
 ) -> u64 {
-    if state.special == 0 {
+    if state.special == 0 && state.listeners.is_none() {
         let message = SharedMessage::with(forms::raw(&request.data), delivery.compress);
         return entry::deliver_raw(&state.subscribers, &message, delivery.except, wakeups);
     }
@@ -591,6 +608,7 @@ fn publish_plain(
         sender: request.sender,
         time: now,
     });
+    listener::tell(&state.listeners, &publication, delivery.except);
     entry::deliver(&state.subscribers, &publication, delivery, wakeups)
 }
 

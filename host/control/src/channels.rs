@@ -6,7 +6,9 @@ use std::sync::Arc;
 use openline_admission::services::Services;
 use openline_broker::terms::TermsTable;
 use openline_channels::hub::Hub;
+use openline_channels::listener::Most;
 use openline_core::channel::ChannelTable;
+use openline_engine::listening;
 use openline_store::{Store, StoreError};
 
 use crate::deployer::State;
@@ -59,6 +61,21 @@ fn table(managed: &Managed, shared: &[ChannelTable]) -> Option<TermsTable> {
     table.ok()
 }
 
+/// Has a function woken by the channels that it subscribes to.
+fn subscribe(managed: &Managed) {
+    let (hub, config) = (managed.commons.hub(), &managed.config);
+    let size = |number: u32| usize::try_from(number).unwrap_or(usize::MAX);
+    hub.listener().set_most(Most {
+        publications: size(config.limit.channel_queue),
+        bytes: config.limit.channel_queue_bytes,
+        calls_per_second: config.limit.channel_calls_per_second,
+    });
+    hub.listen(&config.subscriptions);
+    if !config.subscriptions.is_empty() && hub.listener().begin() {
+        tokio::spawn(listening::serve(Arc::downgrade(&managed.commons)));
+    }
+}
+
 /// Puts the terms of these functions, and of the channels that they share, into
 /// force. Channels get them when they are used next; a task gives them to the
 /// others, so that what is not kept any more is forgotten.
@@ -76,6 +93,8 @@ pub(crate) fn apply(
         let before = before.functions.get(&managed.config.name);
         before.is_some_and(|it| {
             it.config.channels == managed.config.channels
+                && it.config.subscriptions == managed.config.subscriptions
+                && it.config.limit == managed.config.limit
                 && Arc::ptr_eq(&it.commons, &managed.commons)
         })
     };
@@ -89,7 +108,14 @@ pub(crate) fn apply(
         };
         let hub = managed.commons.hub();
         hub.set_table(table);
+        subscribe(managed);
         changed.push(Arc::clone(hub));
+    }
+    for (name, managed) in &before.functions {
+        let is_same = |now: &Arc<Managed>| Arc::ptr_eq(&now.commons, &managed.commons);
+        if !functions.get(name).is_some_and(is_same) {
+            managed.commons.hub().listen(&[]);
+        }
     }
     if changed.is_empty() && !is_other {
         return;

@@ -1,6 +1,6 @@
 //! Which handlers the components of functions must export: a WebSocket handler
-//! for each trigger, and one of the firewall for each rule that names the
-//! function.
+//! for each trigger, one of the firewall for each rule that names the
+//! function, and one of channels where the function subscribes to any.
 //!
 //! Checked for all functions before anything changes. A version that does not
 //! load is left out, because nothing is led to it, and so is an alias without a
@@ -51,8 +51,18 @@ pub enum HandlerError {
         /// The version that the function's alias leads to.
         version: Digest,
     },
+    /// Channels are to wake a function that has no handler for them.
+    #[error("`{function}` subscribes to channels, but its version {} exports no `channel-handler`", .version.short())]
+    Channel {
+        /// The function.
+        function: FunctionName,
+        /// The version that its alias leads to.
+        version: Digest,
+    },
     /// Nothing calls the function.
-    #[error("no trigger leads to `{0}`, and no rule of a firewall names it")]
+    #[error(
+        "no trigger leads to `{0}`, no rule of a firewall names it, and it subscribes to no channel"
+    )]
     Unreached(FunctionName),
 }
 
@@ -68,8 +78,11 @@ impl Hint for HandlerError {
             Self::Firewall { .. } => {
                 "deploy a component that exports it (`openline_sdk::export_firewall!`), or have the rule do something else"
             }
+            Self::Channel { .. } => {
+                "deploy a component that exports it (`openline_sdk::export_channel_handler!`), or remove the [[function.subscription]] tables"
+            }
             Self::Unreached(_) => {
-                "give it a `route`, as in \"/chat/{room}\", or have a rule name it with `run_function`"
+                "give it a `route`, as in \"/chat/{room}\", have a rule name it with `run_function`, or give it a [[function.subscription]]"
             }
         };
         Some(hint.into())
@@ -97,8 +110,17 @@ pub(crate) fn check(functions: &Functions, rules: &Rules) -> Result<(), HandlerE
     for managed in functions.values() {
         let name = &managed.config.name;
         let is_named = || rules.functions().any(|(_, it)| it.function == *name);
-        if managed.triggers().next().is_none() && !is_named() {
+        let subscribes = !managed.config.subscriptions.is_empty();
+        if managed.triggers().next().is_none() && !subscribes && !is_named() {
             return Err(HandlerError::Unreached(name.clone()));
+        }
+        let versions = managed.versions_of(&managed.config.alias);
+        let lacks = versions.iter().find(|it| !it.takes_publications());
+        if let Some(version) = lacks.filter(|_| subscribes) {
+            return Err(HandlerError::Channel {
+                function: name.clone(),
+                version: version.digest(),
+            });
         }
         for trigger in managed.triggers() {
             let versions = managed.led_by(trigger);
@@ -134,6 +156,12 @@ pub fn check_version(
         return Err(HandlerError::Firewall {
             rule: rule.to_string(),
             function: function.clone(),
+            version: digest,
+        });
+    }
+    if !config.subscriptions.is_empty() && !version.takes_publications() {
+        return Err(HandlerError::Channel {
+            function: config.name.clone(),
             version: digest,
         });
     }

@@ -43,6 +43,6 @@ pub use keys::{
 pub use options::{ConnectionQuery, DeployOptions};
 pub use start::{ConfiguredComponent, Reloaded};
 pub use view::{
-    AliasView, CompressedView, CompressionView, ConnectionPage, ConnectionView, DeployedView,
-    FunctionView, InstanceView, RevokedView, TriggerSource, TriggerView, VersionView,
+    AliasView, ChannelHandlerView, CompressedView, CompressionView, ConnectionPage, ConnectionView,
+    DeployedView, FunctionView, InstanceView, RevokedView, TriggerSource, TriggerView, VersionView,
 };

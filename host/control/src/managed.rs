@@ -14,7 +14,10 @@ use openline_engine::alias::{Alias, Split};
 use openline_engine::commons::Commons;
 use openline_engine::version::Version;
 
-use crate::view::{AliasView, FunctionView, InstanceView, TriggerSource, TriggerView, VersionView};
+use crate::view::{
+    AliasView, ChannelHandlerView, FunctionView, InstanceView, TriggerSource, TriggerView,
+    VersionView,
+};
 
 /// One function as it is served. It never changes: a change makes another one.
 #[derive(Debug)]
@@ -293,11 +296,22 @@ impl Managed {
                 .map(ToString::to_string),
             connections: self.commons.hub().connections(),
             instances: self.commons.instances(),
+            channel_handler: self.channel_handler(),
             versions: self.version_views(),
             aliases: aliases
                 .map(|(name, record)| (name.clone(), self.alias_view(record)))
                 .collect(),
         }
+    }
+
+    fn channel_handler(&self) -> Option<ChannelHandlerView> {
+        let counts = self.commons.hub().listener().counts();
+        let subscribes = !self.config.subscriptions.is_empty();
+        subscribes.then_some(ChannelHandlerView {
+            waiting: counts.waiting,
+            lost: counts.lost,
+            failed: counts.failed,
+        })
     }
 
     /// Where the triggers of `config` were made.

@@ -36,11 +36,25 @@ pub struct FunctionView {
     pub connections: usize,
     /// Instances that are live.
     pub instances: u32,
+    /// What its channel handler has to do; none if no channel wakes it.
+    pub channel_handler: Option<ChannelHandlerView>,
     /// The oldest first.
     pub versions: Vec<VersionView>,
     /// By name.
     #[schema(value_type = BTreeMap<String, AliasView>)]
     pub aliases: BTreeMap<AliasName, AliasView>,
+}
+
+/// The publications of channels that wake a function, since the host started.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = ChannelHandler)]
+pub struct ChannelHandlerView {
+    /// Publications that wait.
+    pub waiting: usize,
+    /// Those that were dropped because more waited than may.
+    pub lost: u64,
+    /// Those of calls that have failed, which are not repeated.
+    pub failed: u64,
 }
 
 /// A trigger: one way to reach a function.

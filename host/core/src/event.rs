@@ -6,6 +6,7 @@ use bytes::Bytes;
 use percent_encoding::percent_decode_str;
 
 use crate::affinity::Affinity;
+use crate::call::Call;
 use crate::close::CloseReason;
 use crate::message::Message;
 use crate::name::{AlarmName, ChannelName, Tag};
@@ -21,6 +22,8 @@ pub enum Event {
     Open,
     /// All messages that had arrived, in order; at least one.
     Messages(Vec<Message>),
+    /// The peer calls the function, and waits for an answer.
+    Call(Box<Call>),
     /// An alarm of the connection is due.
     Alarm(AlarmName),
     /// The connection has ended.

@@ -8,6 +8,7 @@ pub mod affinity;
 pub mod alias;
 pub mod authentication;
 pub mod auto_response;
+pub mod call;
 pub mod channel;
 pub mod close;
 pub mod component;

@@ -26,4 +26,4 @@ pub use component::error::LoadError;
 pub use component::inspect::{Contract, inspect};
 pub use contract::handlers::{CallStyle, Handler, Handlers};
 pub use front::{alias, binding, runtime};
-pub use pool::{commons, version};
+pub use pool::{commons, listening, version};

@@ -21,6 +21,7 @@
 //! # }
 //! ```
 
+mod handler;
 mod publish;
 mod read;
 
@@ -29,6 +30,7 @@ use crate::message::{AsMessage, Message};
 use crate::outcome::Error;
 use crate::raw::publications as raw;
 
+pub use handler::{AsyncChannelHandler, Batch, ChannelHandler};
 pub use publish::{Expected, Outcome, Publish, PublishError, Suppressed};
 pub use read::{Counts, Member, Page, Publication, ReadError, Sender};
 

@@ -11,11 +11,13 @@
 
 mod access;
 mod pattern;
+mod subscription;
 mod terms;
 mod written;
 
 pub use access::{Access, AccessError, PeerRights, Right};
 pub use pattern::{ChannelPattern, PATTERN_BYTES_MAX, PatternError, SEGMENTS_MAX};
+pub use subscription::{SUBSCRIPTIONS_MAX, Subscription};
 pub use terms::{
     ChannelTerms, HISTORY_BYTES_MAX, HISTORY_COUNT_MAX, HistoryTerms, JoinLeave, KEYS_MAX,
     KeyedTerms, MEMORY_TIME_MAX,

@@ -1,11 +1,13 @@
-//! The tables `[[channel]]` and `[[function.channel]]`: the rules of each list
-//! are in [`crate::channel`], those between the lists here.
+//! The tables `[[channel]]`, `[[function.channel]]` and
+//! `[[function.subscription]]`: the rules of each list are in [`crate::channel`],
+//! those between the lists here.
 
 use openline_hint::Hint;
 use toml::Spanned;
 
 use super::validate::Check;
-use crate::channel::{ChannelTable, ChannelWritten};
+use crate::channel::{ChannelTable, ChannelWritten, Subscription};
+use crate::limits::InstancePolicy;
 use crate::name::FunctionName;
 use crate::table_error::TableError;
 
@@ -42,6 +44,30 @@ impl Check<'_> {
             }
         }
         own
+    }
+
+    /// Reads the channels that wake a function.
+    pub(super) fn subscriptions(
+        &mut self,
+        written: Vec<Spanned<Subscription>>,
+        instance: &InstancePolicy,
+        has_triggers: bool,
+    ) -> Vec<Subscription> {
+        if let Some(first) = written.first()
+            && has_triggers
+            && instance.instances < 2
+        {
+            let what = "channels wake a function in an instance of its own, which would take the only one from connections";
+            let hint = "set `instances` to 2 or more, or have another function subscribe";
+            self.error(Some(first.span()), what, hint);
+        }
+        let spans: Vec<_> = written.iter().map(Spanned::span).collect();
+        let all: Vec<_> = written.into_iter().map(Spanned::into_inner).collect();
+        if let Err((at, error)) = Subscription::check(&all) {
+            let hint = error.hint().unwrap_or_default().into_owned();
+            self.error(spans.get(at).cloned(), &error.to_string(), &hint);
+        }
+        all
     }
 
     fn list(

@@ -14,7 +14,7 @@ use crate::authentication::{
     AuthMethod, FirstMessageConfig, JwtConfig, SignatureConfig, TicketConfig,
 };
 use crate::auto_response::MatchKind;
-use crate::channel::ChannelWritten;
+use crate::channel::{ChannelWritten, Subscription};
 use crate::deployment::Migration;
 use crate::dialect::DialectName;
 use crate::key::KeyWritten;
@@ -71,6 +71,8 @@ pub(super) struct Function {
     pub(super) auto_response: Vec<Spanned<AutoResponse>>,
     #[serde(default)]
     pub(super) channel: Vec<Spanned<ChannelWritten>>,
+    #[serde(default)]
+    pub(super) subscription: Vec<Spanned<Subscription>>,
     #[serde(default)]
     pub(super) instance: InstancePolicyWritten,
     #[serde(default)]

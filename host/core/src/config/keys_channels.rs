@@ -1,11 +1,11 @@
-//! The keys of the tables `[[channel]]` and `[[function.channel]]`: see
-//! [`super::keys`].
+//! The keys of the tables `[[channel]]`, `[[function.channel]]` and
+//! `[[function.subscription]]`: see [`super::keys`].
 
 use super::key_row::{self, Key};
 use crate::limits::Effect::NextEvent;
 
-/// All keys of both tables.
-pub(super) const CHANNELS: [&[Key]; 2] = [SHARED, OWN];
+/// All keys of these tables.
+pub(super) const CHANNELS: [&[Key]; 3] = [SHARED, OWN, SUBSCRIPTION];
 
 macro_rules! table {
     ($table:literal, $history:literal, $keyed:literal, [$($own:expr),*]) => {
@@ -129,6 +129,21 @@ const OWN: &[Key] = table!(
     "[function.channel.keyed]",
     []
 );
+
+const SUBSCRIPTION: &[Key] = &[
+    key(
+        "[[function.subscription]]",
+        "pattern",
+        "none",
+        "channels, the function's own or shared, whose publications wake its channel handler; at most 64 patterns",
+    ),
+    key(
+        "[[function.subscription]]",
+        "own",
+        "`false`",
+        "whether the handler also gets what it has published itself",
+    ),
+];
 
 /// A table is asked whenever a channel is used.
 const fn key(

@@ -56,7 +56,7 @@ pub use tls::CERTIFICATES_MAX;
 pub use warnings::warnings;
 
 use crate::auto_response::AutoResponse;
-use crate::channel::ChannelTable;
+use crate::channel::{ChannelTable, Subscription};
 use crate::deployment::Migration;
 use crate::key::KeyTable;
 use crate::limits::{FunctionLimits, InstancePolicy, Row};
@@ -110,6 +110,8 @@ pub struct FunctionConfig {
     pub auto_responses: Vec<AutoResponse>,
     /// The terms of its own channels.
     pub channels: Vec<ChannelTable>,
+    /// The channels that wake it.
+    pub subscriptions: Vec<Subscription>,
     /// How many instances and what each may hold.
     pub instance: InstancePolicy,
     /// The limits of a connection or a call.
@@ -136,6 +138,7 @@ impl FunctionConfig {
             triggers: vec![Trigger::new(route)],
             auto_responses: Vec::new(),
             channels: Vec::new(),
+            subscriptions: Vec::new(),
             instance: InstancePolicy::default(),
             limit: FunctionLimits::default(),
         }

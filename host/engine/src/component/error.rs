@@ -4,7 +4,9 @@ use std::borrow::Cow;
 
 use openline_hint::Hint;
 
-use crate::contract::handlers::{ASYNC_FIREWALL, ASYNC_WEBSOCKET, FIREWALL, WEBSOCKET};
+use crate::contract::handlers::{
+    ASYNC_CHANNEL, ASYNC_FIREWALL, ASYNC_WEBSOCKET, CHANNEL, FIREWALL, WEBSOCKET,
+};
 
 /// Why a component cannot be a function.
 #[derive(Debug, thiserror::Error)]
@@ -59,7 +61,7 @@ pub enum LoadError {
     Damaged(String),
     /// It exports no handler.
     #[error(
-        "the component exports neither a WebSocket handler (`{WEBSOCKET}` or `{ASYNC_WEBSOCKET}`) nor one of the firewall (`{FIREWALL}` or `{ASYNC_FIREWALL}`); it exports {0}"
+        "the component exports no WebSocket handler (`{WEBSOCKET}` or `{ASYNC_WEBSOCKET}`), none of the firewall (`{FIREWALL}` or `{ASYNC_FIREWALL}`) and none of channels (`{CHANNEL}` or `{ASYNC_CHANNEL}`); it exports {0}"
     )]
     NoHandler(String),
     /// It exports a handler in both call styles.
@@ -98,7 +100,9 @@ impl LoadError {
     pub fn is_of_another_contract(&self) -> bool {
         match self {
             Self::NoHandler(exports) => {
-                exports.contains("openline:websocket/") || exports.contains("openline:firewall/")
+                let packages = ["websocket/", "firewall/", "channels/"];
+                let mut packages = packages.iter().map(|it| format!("openline:{it}"));
+                packages.any(|package| exports.contains(&package))
             }
             Self::WrongTypes(_) => true,
             _ => false,
@@ -126,7 +130,7 @@ impl Hint for LoadError {
                 "it is made for another version of the contract: build it with the SDK of this release"
             }
             Self::NoHandler(_) => {
-                "export a handler with `openline_sdk::export!`, or a firewall function with `openline_sdk::export_firewall!`"
+                "export a handler with `openline_sdk::export!`, a firewall function with `openline_sdk::export_firewall!`, or a handler of channels with `openline_sdk::export_channel_handler!`"
             }
             Self::NotCalled(_) => {
                 "export all interfaces in the version of this release, and those for the kind of its handler: build it with the SDK of this release"

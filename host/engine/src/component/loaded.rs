@@ -60,6 +60,11 @@ impl<T: Send + 'static> Loaded<T> {
         self.indices.has_firewall()
     }
 
+    /// Whether it has a handler of channels.
+    pub(crate) fn takes_publications(&self) -> bool {
+        self.indices.has_channel()
+    }
+
     /// Whether it has a handler for alarms.
     pub(crate) fn takes_alarms(&self) -> bool {
         self.indices.has_alarm()

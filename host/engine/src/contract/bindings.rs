@@ -15,6 +15,7 @@ mod generated {
                 import openline:websocket/async-backpressure@0.2.0;
                 import openline:channels/channels@0.2.0;
                 import openline:channels/publications@0.2.0;
+                import openline:channels/rpc-types@0.2.0;
                 import openline:alarms/alarms@0.2.0;
                 import openline:state/state@0.2.0;
                 import openline:firewall/types@0.2.0;
@@ -44,7 +45,7 @@ mod generated {
 }
 
 pub(crate) use generated::openline::alarms::alarms;
-pub(crate) use generated::openline::channels::{channels, publications};
+pub(crate) use generated::openline::channels::{channels, publications, rpc_types};
 pub(crate) use generated::openline::common::types as common;
 pub(crate) use generated::openline::firewall::types as firewall;
 pub(crate) use generated::openline::state::state;

@@ -1,6 +1,7 @@
 //! Converts between the contract's types and the host's.
 
 use bytes::Bytes;
+use openline_core::call::CallError;
 use openline_core::close::{CloseInfo, CloseOrigin, CloseReason};
 use openline_core::event::{Acceptance, Rejection, SendOutcome, UpgradeRequest};
 use openline_core::inspection::{Answered, Inspection, Verdict};
@@ -8,7 +9,8 @@ use openline_core::message::{Compress, Message};
 use openline_core::name::{ChannelName, Tag};
 use openline_core::tls::{ClientCertificate, TlsFacts};
 
-use super::bindings::{MessageOwned, MessageRef, common, firewall, types};
+use super::bindings::{MessageOwned, MessageRef, common, firewall, rpc_types, types};
+use super::exports::Called;
 
 /// The result of `upgrade`.
 pub(crate) type Decision = Result<types::Acceptance, types::Rejection>;
@@ -115,6 +117,18 @@ pub(crate) fn judge(decision: Decision) -> Result<Result<Acceptance, Rejection>,
         tags,
         channels,
     }))
+}
+
+/// The result of a call for a peer. The gateway checks it.
+pub(crate) fn called(called: Called) -> Result<Message, CallError> {
+    called.map(Message::from).map_err(|error| match error {
+        rpc_types::RpcError::NoSuchMethod => CallError::NoSuchMethod,
+        rpc_types::RpcError::Failed(failure) => CallError::Failed {
+            code: failure.code,
+            message: failure.message,
+            temporary: failure.temporary,
+        },
+    })
 }
 
 /// A message for a plain call, borrowed.

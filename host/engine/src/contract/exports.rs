@@ -8,7 +8,7 @@ use wasmtime::component::{
     Component, ComponentExportIndex, ComponentNamedList, Instance, Lower, Resource, TypedFunc,
 };
 
-use super::bindings::{MessageOwned, MessageRef, firewall, types};
+use super::bindings::{MessageOwned, MessageRef, common, firewall, publications, rpc_types, types};
 use super::convert::Decision;
 use super::handlers::{Handler, Handlers};
 use super::handles::Handle;
@@ -19,6 +19,8 @@ pub(crate) struct Indices {
     alarm: Option<ComponentExportIndex>,
     hibernate: Option<ComponentExportIndex>,
     inspect: Option<ComponentExportIndex>,
+    published: Option<ComponentExportIndex>,
+    call: Option<ComponentExportIndex>,
 }
 
 struct WebSocketIndices {
@@ -36,6 +38,8 @@ pub(crate) struct Exports<M: 'static> {
     pub(crate) alarm: Option<AlarmExport>,
     pub(crate) hibernate: Option<TypedFunc<(), ()>>,
     pub(crate) inspect: Option<TypedFunc<(firewall::Request,), (firewall::Verdict,)>>,
+    pub(crate) published: Option<PublishedExport>,
+    pub(crate) call: Option<CallExport>,
 }
 
 /// The functions of a WebSocket handler.
@@ -48,6 +52,15 @@ pub(crate) struct WebSocketExports<M: 'static> {
 
 /// The arguments are connection, name and attempt.
 type AlarmExport = TypedFunc<(Option<Connection>, String, u32), ()>;
+
+/// The arguments are channel, publications and how many were lost.
+pub(crate) type PublishedExport = TypedFunc<(String, Vec<publications::Publication>, u64), ()>;
+
+/// The arguments are connection, method and data.
+type CallExport = TypedFunc<(Connection, String, MessageOwned), (Called,)>;
+
+/// The result of `call`.
+pub(crate) type Called = Result<common::Message, rpc_types::RpcError>;
 
 pub(crate) type PlainExports = Exports<&'static [MessageRef<'static>]>;
 pub(crate) type AsyncExports = Exports<Vec<MessageOwned>>;
@@ -90,6 +103,8 @@ impl Indices {
             alarm: optional(Handler::Alarm, "alarm"),
             hibernate: optional(Handler::Hibernation, "hibernate"),
             inspect: find(Handler::Firewall, "inspect")?,
+            published: find(Handler::Channel, "published")?,
+            call: find(Handler::Rpc, "call")?,
         })
     }
 
@@ -106,6 +121,11 @@ impl Indices {
     /// Whether there is a handler of the firewall.
     pub(crate) fn has_firewall(&self) -> bool {
         self.inspect.is_some()
+    }
+
+    /// Whether there is a handler of channels.
+    pub(crate) fn has_channel(&self) -> bool {
+        self.published.is_some()
     }
 
     /// The functions of one instance.
@@ -136,6 +156,14 @@ impl Indices {
                 None => None,
             },
             inspect: match self.inspect {
+                Some(index) => Some(instance.get_typed_func(&mut *store, index)?),
+                None => None,
+            },
+            published: match self.published {
+                Some(index) => Some(instance.get_typed_func(&mut *store, index)?),
+                None => None,
+            },
+            call: match self.call {
                 Some(index) => Some(instance.get_typed_func(&mut *store, index)?),
                 None => None,
             },

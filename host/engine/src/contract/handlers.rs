@@ -20,6 +20,10 @@ pub enum Handler {
     Hibernation,
     /// Requests that a rule of the firewall has it decide about.
     Firewall,
+    /// Publications of channels that wake the function.
+    Channel,
+    /// What peers of connections call, and wait for.
+    Rpc,
 }
 
 /// An interface of the contract that a component may export.
@@ -34,10 +38,12 @@ pub(crate) const WEBSOCKET: &str = "openline:websocket/websocket-handler@0.2.0";
 pub(crate) const ASYNC_WEBSOCKET: &str = "openline:websocket/async-websocket-handler@0.2.0";
 pub(crate) const FIREWALL: &str = "openline:firewall/firewall@0.2.0";
 pub(crate) const ASYNC_FIREWALL: &str = "openline:firewall/async-firewall@0.2.0";
+pub(crate) const CHANNEL: &str = "openline:channels/channel-handler@0.2.0";
+pub(crate) const ASYNC_CHANNEL: &str = "openline:channels/async-channel-handler@0.2.0";
 
-const INTERFACES: [Interface; 7] = {
+const INTERFACES: [Interface; 11] = {
     use CallStyle::{Async, Plain};
-    use Handler::{Alarm, Firewall, Hibernation, WebSocket};
+    use Handler::{Alarm, Channel, Firewall, Hibernation, Rpc, WebSocket};
     const fn interface(handler: Handler, style: CallStyle, name: &'static str) -> Interface {
         Interface {
             handler,
@@ -57,6 +63,10 @@ const INTERFACES: [Interface; 7] = {
         ),
         interface(Firewall, Plain, FIREWALL),
         interface(Firewall, Async, ASYNC_FIREWALL),
+        interface(Channel, Plain, CHANNEL),
+        interface(Channel, Async, ASYNC_CHANNEL),
+        interface(Rpc, Plain, "openline:channels/rpc-handler@0.2.0"),
+        interface(Rpc, Async, "openline:channels/async-rpc-handler@0.2.0"),
     ]
 };
 
@@ -67,7 +77,7 @@ pub struct Handlers(BTreeMap<Handler, CallStyle>);
 /// Why the host cannot serve a component with such exports.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Unserved {
-    /// It exports neither a WebSocket handler nor one of the firewall.
+    /// It exports no WebSocket handler, and none of the firewall or of channels.
     NoHandler,
     /// It exports one of these handlers in each call style.
     BothHandlers,
@@ -105,8 +115,8 @@ impl Interface {
 
 impl Handlers {
     /// Those among the exports of a component. A function serves WebSocket
-    /// connections or decides for the firewall, so it has one of these handlers,
-    /// in one call style; its other handlers have the same.
+    /// connections, decides for the firewall or is woken by channels, so it has
+    /// one of these handlers, in one call style; its other handlers have the same.
     pub(crate) fn of(exports: &[String]) -> Result<Self, Unserved> {
         let interfaces = || exports.iter().filter_map(|export| Interface::of(export));
         let style_of = |handler: Handler| {
@@ -123,11 +133,18 @@ impl Handlers {
         };
         let websocket = style_of(Handler::WebSocket)?;
         let firewall = style_of(Handler::Firewall)?;
-        let style = websocket.or(firewall).ok_or(Unserved::NoHandler)?;
+        let channel = style_of(Handler::Channel)?;
+        let style = websocket
+            .or(firewall)
+            .or(channel)
+            .ok_or(Unserved::NoHandler)?;
         // One that is left over from another version would never be called, and
         // its author would look for the reason for long.
         let is_uncalled = |export: &&String| {
-            let called = Interface::of(export).is_some_and(|it| it.is_called_in(style));
+            let called = Interface::of(export).is_some_and(|it| {
+                let has_peers = it.handler != Handler::Rpc || websocket.is_some();
+                it.is_called_in(style) && has_peers
+            });
             export.starts_with("openline:") && !called
         };
         let uncalled: Vec<_> = exports.iter().filter(is_uncalled).cloned().collect();
@@ -247,6 +264,23 @@ mod tests {
         }
         let alone = of(&["openline:firewall/firewall@0.1.0", HIBERNATION]);
         assert_eq!(alone, Err(Unserved::NoHandler));
+    }
+
+    #[test]
+    fn a_channel_handler_stands_alone_or_beside_another_of_its_style() {
+        for (exports, style) in [
+            (vec![CHANNEL], CallStyle::Plain),
+            (vec![WEBSOCKET, CHANNEL], CallStyle::Plain),
+            (vec![ASYNC_CHANNEL, HIBERNATION], CallStyle::Async),
+            (vec![ASYNC_WEBSOCKET, ASYNC_CHANNEL], CallStyle::Async),
+        ] {
+            let handlers = of(&exports).unwrap();
+            assert_eq!(handlers.get(Handler::Channel), Some(style));
+            assert_eq!(handlers.call_style(), style);
+        }
+        assert_eq!(of(&[CHANNEL, ASYNC_CHANNEL]), Err(Unserved::BothHandlers));
+        let uncalled = Unserved::NotCalled(vec![ASYNC_CHANNEL.to_owned()]);
+        assert_eq!(of(&[WEBSOCKET, ASYNC_CHANNEL]), Err(uncalled));
     }
 
     #[test]

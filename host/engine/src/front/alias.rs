@@ -14,7 +14,7 @@ use openline_core::name::{AliasName, FunctionName};
 pub use super::accepted::{Accepted, Reservation};
 pub use super::split::Split;
 use super::split::{Followed, Led, Way, point_of};
-use crate::instance::live::Instance;
+use crate::instance::live::{CHANNELS_KEY, Instance};
 use crate::pool::commons::{Commons, Home};
 use crate::pool::seats::Wanted;
 use crate::pool::version::{UpgradeError, Version};
@@ -213,7 +213,7 @@ impl Alias {
             let key = key.map_err(|NoValue| UpgradeError::NoAffinity)?;
             if key
                 .as_ref()
-                .is_some_and(|key| key.len() > AFFINITY_BYTES_MAX)
+                .is_some_and(|key| key.len() > AFFINITY_BYTES_MAX || key == CHANNELS_KEY)
             {
                 return Err(UpgradeError::Affinity);
             }

@@ -1,21 +1,29 @@
-//! One call of an alarm that belongs to no connection: finds or makes an
-//! instance for it.
+//! One call that belongs to no connection, of an alarm or of publications: finds
+//! or makes an instance for it.
 
 use std::sync::Arc;
 
+use openline_channels::listener::Batch;
 use openline_core::deployment::Migration;
 use tokio::sync::oneshot;
 
 use super::alias::Alias;
 use crate::alarms::owner::{Called, Calling};
 use crate::alarms::ticket::AlarmCall;
-use crate::instance::mailbox::{AlarmOutcome, Job};
+use crate::instance::live::CHANNELS_KEY;
+use crate::instance::mailbox::{AlarmOutcome, AlarmReply, Job};
+use crate::instance::seat::Seat;
 use crate::pool::commons::Home;
 use crate::pool::seats::Wanted;
+use crate::pool::version::Version;
 
 impl Home for Alias {
     fn call(self: Arc<Self>, key: String, call: AlarmCall) -> Calling {
         Box::pin(async move { ring(&self, &key, call).await })
+    }
+
+    fn hear(self: Arc<Self>, batch: Batch) -> Calling {
+        Box::pin(async move { hear(&self, batch).await })
     }
 }
 
@@ -24,20 +32,47 @@ async fn ring(alias: &Alias, key: &str, call: AlarmCall) -> Option<Called> {
     let Some(version) = split.pick_for(key) else {
         return Some(Called::NoRoom);
     };
-    if version.backed_off().is_some() {
-        return Some(Called::NoRoom);
-    }
+    let has_affinity = version.policy().affinity.is_some();
     let wanted = Wanted {
-        key: version.policy().affinity.as_ref().map(|_| key),
+        key: has_affinity.then_some(key),
         joins: false,
         follows: split.migration == Migration::Pin,
     };
+    give(version, wanted, |seat, reply| Job::Alarm(call, seat, reply)).await
+}
+
+/// Always the same instance of its own: so there is one in the whole function, and
+/// what it publishes is known to be the handler's. No connection is bound to it,
+/// so it follows the alias at once, whatever the migration is: pinned, one that is
+/// never idle would stay for good.
+async fn hear(alias: &Alias, batch: Batch) -> Option<Called> {
+    let split = alias.split();
+    let Some(version) = split.pick_for(CHANNELS_KEY) else {
+        return Some(Called::NoRoom);
+    };
+    let wanted = Wanted {
+        key: Some(CHANNELS_KEY),
+        joins: false,
+        follows: false,
+    };
+    let job = |seat, reply| Job::Published(Box::new(batch), seat, reply);
+    give(version, wanted, job).await
+}
+
+async fn give(
+    version: &Arc<Version>,
+    wanted: Wanted<'_>,
+    job: impl FnOnce(Seat, AlarmReply) -> Job,
+) -> Option<Called> {
+    if version.backed_off().is_some() {
+        return Some(Called::NoRoom);
+    }
     let Ok(seat) = version.seat(wanted) else {
         return Some(Called::NoRoom);
     };
     let instance = Arc::clone(&seat.instance);
     let (reply, outcome) = oneshot::channel();
-    if let Err(job) = instance.submit(Job::Alarm(call, seat, reply)) {
+    if let Err(job) = instance.submit(job(seat, reply)) {
         job.give_back();
     }
     match outcome.await {

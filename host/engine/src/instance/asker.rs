@@ -16,6 +16,7 @@ use super::seat::Seat;
 pub(crate) enum Asker {
     Upgrade(Seat, UpgradeReply),
     Event(Turn),
+    /// An alarm without a connection, or publications.
     Alarm(Seat, AlarmReply),
     Inspect(Seat, InspectReply),
 }

@@ -7,6 +7,10 @@ use super::mailbox::{Job, Mailbox};
 use super::poller::{Polled, Poller};
 use crate::sync::{AtomicBool, AtomicU32, Ordering};
 
+/// The affinity value of the instance that has a function's channel handler. No
+/// connection may have it.
+pub(crate) const CHANNELS_KEY: &str = "\0channels";
+
 /// A live instance, as the pool and the connections see it.
 #[derive(Debug)]
 pub(crate) struct Instance {

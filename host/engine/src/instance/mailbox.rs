@@ -11,6 +11,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use openline_channels::connection::Connection;
+use openline_channels::listener::Batch;
 use openline_core::event::{Acceptance, Event, Rejection, UpgradeRequest};
 use openline_core::fault::Fault;
 use openline_core::inspection::{Inspection, Verdict};
@@ -34,11 +35,13 @@ pub(crate) enum Job {
     Event(Event, Turn),
     /// Handle an alarm that belongs to no connection.
     Alarm(AlarmCall, Seat, AlarmReply),
+    /// Handle publications of a channel that wakes the function.
+    Published(Box<Batch>, Seat, AlarmReply),
     /// Decide about a request for the firewall.
     Inspect(Box<Inspection>, Seat, InspectReply),
 }
 
-/// How the handling of an alarm without a connection went.
+/// How the handling of an alarm without a connection, or of publications, went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum AlarmOutcome {
     Done,
@@ -180,7 +183,7 @@ impl Job {
                 let connection = turn.connection();
                 !connection.is_some_and(|connection| connection.begin_alarm(name))
             }
-            Self::Event(..) => false,
+            Self::Event(..) | Self::Published(..) => false,
             Self::Alarm(alarm, _, _) => !alarm.ticket.begin(),
         };
         if !moot {
@@ -197,7 +200,7 @@ impl Job {
         match self {
             Self::Upgrade(_, _, reply) => reply.is_closed(),
             Self::Inspect(_, _, reply) => reply.is_closed(),
-            Self::Event(..) | Self::Alarm(..) => false,
+            Self::Event(..) | Self::Alarm(..) | Self::Published(..) => false,
         }
     }
 
@@ -205,9 +208,10 @@ impl Job {
     /// event's seat is its connection's: see [`Seat::submit`].
     pub(crate) fn take_awaited(&mut self) -> bool {
         match self {
-            Self::Upgrade(_, seat, _) | Self::Alarm(_, seat, _) | Self::Inspect(_, seat, _) => {
-                seat.take_awaited()
-            }
+            Self::Upgrade(_, seat, _)
+            | Self::Alarm(_, seat, _)
+            | Self::Published(_, seat, _)
+            | Self::Inspect(_, seat, _) => seat.take_awaited(),
             Self::Event(..) => false,
         }
     }
@@ -220,7 +224,9 @@ impl Job {
                 drop(reply.send(UpgradeOutcome::Returned(request)));
             }
             Self::Event(event, turn) => turn.finish(EventOutcome::Returned(event)),
-            Self::Alarm(_, _, reply) => drop(reply.send(AlarmOutcome::Returned)),
+            Self::Alarm(_, _, reply) | Self::Published(_, _, reply) => {
+                let _ = reply.send(AlarmOutcome::Returned);
+            }
             Self::Inspect(inspection, _, reply) => {
                 drop(reply.send(InspectOutcome::Returned(inspection)));
             }
@@ -232,7 +238,9 @@ impl Job {
         match self {
             Self::Upgrade(_, _, reply) => drop(reply.send(UpgradeOutcome::Fault(fault))),
             Self::Event(_, turn) => turn.finish(EventOutcome::Fault(fault)),
-            Self::Alarm(_, _, reply) => drop(reply.send(AlarmOutcome::Fault(fault))),
+            Self::Alarm(_, _, reply) | Self::Published(_, _, reply) => {
+                let _ = reply.send(AlarmOutcome::Fault(fault));
+            }
             Self::Inspect(_, _, reply) => drop(reply.send(InspectOutcome::Fault(fault))),
         }
     }
@@ -244,8 +252,10 @@ impl Job {
         match self {
             Self::Upgrade(_, _, reply) => drop(reply.send(UpgradeOutcome::Full)),
             Self::Event(_, turn) => turn.finish(EventOutcome::Full),
-            // The alarm is tried again later.
-            Self::Alarm(_, _, reply) => drop(reply.send(AlarmOutcome::Full)),
+            // It is tried again later.
+            Self::Alarm(_, _, reply) | Self::Published(_, _, reply) => {
+                let _ = reply.send(AlarmOutcome::Full);
+            }
             Self::Inspect(_, _, reply) => drop(reply.send(InspectOutcome::Full)),
         }
     }

@@ -3,6 +3,8 @@
 use std::pin::pin;
 use std::sync::Arc;
 
+use openline_channels::listener::Batch;
+use openline_core::call::{Call, CallError};
 use openline_core::event::Event;
 use openline_core::fault::Fault;
 use openline_core::inspection::Inspection;
@@ -15,15 +17,18 @@ use super::asker::Asker;
 use super::end::End;
 use super::enforce::{enforce, hibernate};
 use super::idleness::{Idleness, Wake};
+use super::imports::published;
 use super::live::Instance;
-use super::mailbox::Job;
+use super::mailbox::{Job, Turn};
 use super::program::Program;
 use super::run::Run;
 use super::served::is_served;
 use super::store::{self, StoreData};
 use crate::component::failure::Failure;
 use crate::contract::bindings::MessageRef;
-use crate::contract::convert::{close_arguments, inspected, judge, lowered, request, verdict};
+use crate::contract::convert::{
+    called, close_arguments, inspected, judge, lowered, owned, request, verdict,
+};
 use crate::contract::exports::PlainExports;
 use crate::contract::handles::Handle;
 
@@ -73,8 +78,7 @@ pub(crate) async fn drive(program: &Arc<Program>, instance: &Arc<Instance>) -> E
 }
 
 async fn start(program: &Arc<Program>, instance: &Instance) -> Result<Guest, Failure> {
-    let scope = instance.key.clone().unwrap_or_default();
-    let (mut store, run) = store::new(program, Some(scope))?;
+    let (mut store, run) = store::of(program, instance)?;
     let making = program.loaded.instantiate(&mut store);
     let made = enforce(&run, program.limits.handler_timeout, making).await?;
     let exports = program.loaded.exports(&mut store, &made)?;
@@ -131,24 +135,36 @@ impl Guest {
                     Err(failure) => Err((failure, Asker::Alarm(seat, reply))),
                 }
             }
-            Job::Event(event, turn) => {
-                let Some(connection) = turn.connection().cloned() else {
-                    return Ok(());
-                };
-                let index = self.store.data_mut().handles.lend(connection);
-                let called = self.call(program, index, &event).await;
-                self.store.data_mut().handles.take_back(index);
-                match called {
-                    Ok(()) => {
-                        if matches!(event, Event::Messages(_) | Event::Alarm(_)) {
-                            program.faults.succeed();
-                        }
-                        Asker::Event(turn).done();
-                        Ok(())
-                    }
-                    Err(failure) => Err((failure, Asker::Event(turn))),
-                }
+            Job::Published(batch, seat, reply) => {
+                let asker = Asker::Alarm(seat, reply);
+                self.published(program, *batch, asker).await
             }
+            Job::Event(event, turn) => self.event(program, event, turn).await,
+        }
+    }
+
+    async fn event(
+        &mut self,
+        program: &Program,
+        event: Event,
+        turn: Turn,
+    ) -> Result<(), (Failure, Asker)> {
+        let Some(connection) = turn.connection().cloned() else {
+            return Ok(());
+        };
+        let index = self.store.data_mut().handles.lend(connection);
+        let is_work = matches!(event, Event::Messages(_) | Event::Call(_) | Event::Alarm(_));
+        let called = self.call(program, index, event).await;
+        self.store.data_mut().handles.take_back(index);
+        match called {
+            Ok(()) => {
+                if is_work {
+                    program.faults.succeed();
+                }
+                Asker::Event(turn).done();
+                Ok(())
+            }
+            Err(failure) => Err((failure, Asker::Event(turn))),
         }
     }
 
@@ -166,6 +182,26 @@ impl Guest {
             Ok((decided,)) => {
                 program.note_inspection();
                 asker.inspected(verdict(decided));
+                Ok(())
+            }
+            Err(failure) => Err((failure, asker)),
+        }
+    }
+
+    async fn published(
+        &mut self,
+        program: &Program,
+        batch: Batch,
+        asker: Asker,
+    ) -> Result<(), (Failure, Asker)> {
+        let Some(export) = &self.exports.published else {
+            return Ok(());
+        };
+        let call = export.call_async(&mut self.store, published(batch));
+        match enforce(&self.run, program.limits.handler_timeout, call).await {
+            Ok(()) => {
+                program.faults.succeed();
+                asker.done();
                 Ok(())
             }
             Err(failure) => Err((failure, asker)),
@@ -201,12 +237,32 @@ impl Guest {
         enforce(&self.run, program.limits.handler_timeout, call).await
     }
 
-    async fn call(&mut self, program: &Program, index: u32, event: &Event) -> Result<(), Failure> {
+    /// A call of a peer, which gets the result.
+    async fn answer(
+        &mut self,
+        program: &Program,
+        connection: Resource<Handle>,
+        asked: Call,
+    ) -> Result<(), Failure> {
+        let Some(export) = self.exports.call else {
+            asked.answer.give(Err(CallError::NoSuchMethod));
+            return Ok(());
+        };
+        let arguments = (connection, String::from(&*asked.method), owned(asked.data));
+        let call = export.call_async(&mut self.store, arguments);
+        let (result,) = enforce(&self.run, program.limits.handler_timeout, call).await?;
+        asked.answer.give(called(result));
+        Ok(())
+    }
+
+    async fn call(&mut self, program: &Program, index: u32, event: Event) -> Result<(), Failure> {
         let time = program.limits.handler_timeout;
         let connection = Resource::<Handle>::new_borrow(index);
-        if let Event::Alarm(name) = event {
-            return self.alarm(program, Some(connection), name, 1).await;
-        }
+        let event = match event {
+            Event::Alarm(name) => return self.alarm(program, Some(connection), &name, 1).await,
+            Event::Call(asked) => return Box::pin(self.answer(program, connection, *asked)).await,
+            event => event,
+        };
         let Self {
             store,
             run,
@@ -229,9 +285,9 @@ impl Guest {
                 let call = pin!(messages.call_async(store, (connection, &batch)));
                 enforce(run, time, call).await
             }
-            Event::Alarm(_) => Ok(()),
+            Event::Alarm(_) | Event::Call(_) => Ok(()),
             Event::Close(reason) => {
-                let (info, origin) = close_arguments(reason);
+                let (info, origin) = close_arguments(&reason);
                 let call = exports.close.call_async(store, (connection, info, origin));
                 enforce(run, time, call).await
             }
@@ -244,7 +300,7 @@ fn asker_of(job: Job) -> Asker {
     match job {
         Job::Upgrade(_, seat, reply) => Asker::Upgrade(seat, reply),
         Job::Event(_, turn) => Asker::Event(turn),
-        Job::Alarm(_, seat, reply) => Asker::Alarm(seat, reply),
+        Job::Alarm(_, seat, reply) | Job::Published(_, seat, reply) => Asker::Alarm(seat, reply),
         Job::Inspect(_, seat, reply) => Asker::Inspect(seat, reply),
     }
 }

@@ -8,6 +8,7 @@ use wasmtime::component::ResourceTable;
 use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
 
 use super::budget::MemoryLimiter;
+use super::live::{CHANNELS_KEY, Instance};
 use super::log::Log;
 use super::program::Program;
 use super::run::Run;
@@ -21,11 +22,29 @@ pub(crate) struct StoreData {
     /// Its affinity value, whose states and alarms it may use; empty for a
     /// function without affinity, `None` for a trial.
     pub(crate) scope: Option<String>,
+    /// Whether it is the instance of the function's channel handler, and of nothing
+    /// else.
+    pub(crate) listens: bool,
     /// Whether the component has a handler for alarms.
     pub(crate) takes_alarms: bool,
     limiter: MemoryLimiter,
     table: ResourceTable,
     wasi: WasiCtx,
+}
+
+/// Makes the store of an instance. The instance of the channel handler has the
+/// states and alarms of a function without affinity, unless the function has it.
+pub(crate) fn of(
+    program: &Arc<Program>,
+    instance: &Instance,
+) -> wasmtime::Result<(Store<StoreData>, Arc<Run>)> {
+    let key = instance.key.as_deref();
+    let listens = key == Some(CHANNELS_KEY);
+    let is_scope = !listens || program.policy.affinity.is_some();
+    let scope = key.filter(|_| is_scope).unwrap_or_default();
+    let (mut store, run) = new(program, Some(scope.to_owned()))?;
+    store.data_mut().listens = listens;
+    Ok((store, run))
 }
 
 /// Makes a store for an instance of a program.
@@ -51,6 +70,7 @@ pub(crate) fn new(
         run: Arc::clone(&run),
         handles: Handles::new(handles),
         scope,
+        listens: false,
         takes_alarms: program.loaded.takes_alarms(),
         limiter: MemoryLimiter::new(&program.policy),
         table,

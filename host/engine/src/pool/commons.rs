@@ -8,6 +8,7 @@
 use std::sync::{Arc, Weak};
 
 use openline_channels::hub::Hub;
+use openline_channels::listener::Batch;
 use openline_core::digest::Digest;
 use openline_core::name::FunctionName;
 use openline_store::{FunctionStore, StoreError};
@@ -25,6 +26,9 @@ use crate::sync::{AtomicBool, Mutex, Ordering, RwLock};
 pub(crate) trait Home: std::fmt::Debug + Send + Sync {
     /// Gives an alarm of an affinity value to the version that it leads to.
     fn call(self: Arc<Self>, key: String, call: AlarmCall) -> Calling;
+
+    /// Gives publications to the one instance of the channel handler.
+    fn hear(self: Arc<Self>, batch: Batch) -> Calling;
 }
 
 /// A function's identity.
@@ -226,6 +230,15 @@ impl Commons {
         }
     }
 
+    /// Gives publications to the function; `None` as for an alarm.
+    pub(super) async fn hear(&self, batch: Batch) -> Option<Called> {
+        let home = self.home.read().as_ref().and_then(Weak::upgrade);
+        match home {
+            Some(home) => home.hear(batch).await,
+            None => Some(Called::NoRoom),
+        }
+    }
+
     /// What a guest of any of its versions can reach.
     pub(crate) fn reach(self: &Arc<Self>) -> Reach {
         Reach {
@@ -305,6 +318,10 @@ mod tests {
     impl Home for Handler {
         fn call(self: Arc<Self>, key: String, _call: AlarmCall) -> Calling {
             Box::pin(async move { (key == self.0).then_some(Called::Done) })
+        }
+
+        fn hear(self: Arc<Self>, _batch: Batch) -> Calling {
+            Box::pin(async { Some(Called::Done) })
         }
     }
 

@@ -5,6 +5,7 @@ pub(crate) mod backoff;
 pub(crate) mod capacity;
 pub mod commons;
 mod keys;
+pub mod listening;
 mod seating;
 pub(crate) mod seats;
 mod shares;

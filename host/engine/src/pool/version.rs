@@ -152,6 +152,11 @@ impl Version {
         self.program.loaded.takes_inspections()
     }
 
+    /// Whether its component has a handler of channels.
+    pub fn takes_publications(&self) -> bool {
+        self.program.loaded.takes_publications()
+    }
+
     /// How its instances make calls.
     pub fn call_style(&self) -> CallStyle {
         self.program.loaded.style

@@ -63,6 +63,8 @@ pub(super) enum Course {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Given {
     Messages,
+    /// Messages of which one wants an answer.
+    Call,
     Alarm,
 }
 
@@ -137,6 +139,10 @@ impl<S: Socket> Actor<S> {
     /// has not.
     pub(super) fn take_outcome(&mut self, outcome: Outcome) {
         self.inbox.note_handled();
+        if self.given == Given::Call {
+            // The answer is the host's, and leaves before the peer is heard again.
+            self.unflushed.note_answer(self.owner.connection());
+        }
         let reason = match outcome {
             Outcome::Done => return,
             Outcome::Fault(fault) => CloseReason::Fault(fault),

@@ -10,7 +10,6 @@ use std::task::{Context, Poll};
 use openline_channels::connection::{Next, SocketOwner};
 use openline_core::close::CloseReason;
 use openline_core::event::Event;
-use openline_core::message::Message;
 use openline_engine::binding::{Binding, Outcome};
 
 use super::actor::Actor;
@@ -34,7 +33,7 @@ impl<S: Socket> Actor<S> {
         // Messages that the peer sent before its close must be handled. Messages
         // that came before the host's own close need not be.
         let by_peer = matches!(reason, CloseReason::Peer(_) | CloseReason::Lost);
-        let (batch, kept) = inbox.into_batch(by_peer);
+        let (rest, kept) = inbox.into_rest(by_peer);
         // What the function has not handled counts until it has been told.
         intake.leave();
         let function = Arc::clone(owner.budget());
@@ -55,7 +54,7 @@ impl<S: Socket> Actor<S> {
             // connection keeps no place in the line for received bytes.
             room.intake.leave();
         };
-        let telling = tell_function(binding, owner, batch, reason.clone());
+        let telling = tell_function(binding, owner, rest, reason.clone());
         tokio::join!(handshake, telling);
     }
 
@@ -79,12 +78,12 @@ impl<S: Socket> Actor<S> {
     }
 }
 
-/// Tells the function of the remaining messages, if there are any, and then of the end, each when
-/// the call before it has returned.
+/// Tells the function of what remains, and then of the end, each when the call
+/// before it has returned.
 async fn tell_function(
     mut binding: Binding,
     owner: SocketOwner,
-    batch: Vec<Message>,
+    rest: Vec<Event>,
     reason: CloseReason,
 ) {
     binding.end();
@@ -93,8 +92,11 @@ async fn tell_function(
     if !binding.is_opened() {
         return;
     }
-    if !batch.is_empty() && last == Outcome::Done {
-        last = match binding.dispatch(Event::Messages(batch)) {
+    for event in rest {
+        if last != Outcome::Done {
+            break;
+        }
+        last = match binding.dispatch(event) {
             Ok(()) => settle(&mut binding, &owner).await,
             Err(outcome) => outcome,
         };

@@ -1,5 +1,7 @@
 //! Messages on their way to the function, and the bounds that stop reading.
 
+use openline_core::call::Call;
+use openline_core::event::Event;
 use openline_core::limits::{BATCH_BYTES_MAX, BATCH_MESSAGES_MAX};
 use openline_core::message::Message;
 
@@ -20,8 +22,11 @@ const BATCH_EXPECTED_MAX: usize = 64;
 #[derive(Debug)]
 pub(super) struct Inbox {
     batch: Vec<Message>,
+    /// Comes after the batch; nothing is read behind it before the function has
+    /// got it.
+    call: Option<Box<Call>>,
     bytes: usize,
-    /// The bytes of the batch that the function has and has not handled.
+    /// The bytes of the batch or call that the function has and has not handled.
     given: u32,
     /// The number of messages in the last batch: the next one often has as
     /// many.
@@ -32,6 +37,7 @@ impl Default for Inbox {
     fn default() -> Self {
         Self {
             batch: Vec::new(),
+            call: None,
             bytes: 0,
             given: 0,
             expected: 1,
@@ -41,12 +47,14 @@ impl Default for Inbox {
 
 impl Inbox {
     pub(super) fn is_empty(&self) -> bool {
-        self.batch.is_empty()
+        self.batch.is_empty() && self.call.is_none()
     }
 
-    /// Whether it holds a whole batch.
+    /// Whether it holds a whole batch, or a call.
     pub(super) fn is_full(&self) -> bool {
-        self.batch.len() >= BATCH_MESSAGES_MAX || self.bytes >= BATCH_BYTES_MAX
+        self.call.is_some()
+            || self.batch.len() >= BATCH_MESSAGES_MAX
+            || self.bytes >= BATCH_BYTES_MAX
     }
 
     #[inline]
@@ -58,14 +66,30 @@ impl Inbox {
         self.batch.push(message);
     }
 
-    /// The bytes of the batch, and of the one that the function has.
-    #[inline]
-    pub(super) fn kept_bytes(&self) -> usize {
-        self.bytes + self.given as usize
+    /// Takes a call, unless it is full.
+    pub(super) fn push_call(&mut self, call: Box<Call>) {
+        self.call = Some(call);
     }
 
-    /// Takes the batch for the function.
-    pub(super) fn take(&mut self) -> Vec<Message> {
+    /// The bytes of the batch and of the call, and of what the function has.
+    #[inline]
+    pub(super) fn kept_bytes(&self) -> usize {
+        let call = self.call.as_ref().map_or(0, |call| call.bytes());
+        self.bytes + call + self.given as usize
+    }
+
+    /// Takes what the function gets next: the batch, or the call behind it.
+    pub(super) fn take(&mut self) -> Event {
+        if self.batch.is_empty()
+            && let Some(call) = self.call.take()
+        {
+            self.given = u32::try_from(call.bytes()).unwrap_or(u32::MAX);
+            return Event::Call(call);
+        }
+        Event::Messages(self.take_batch())
+    }
+
+    fn take_batch(&mut self) -> Vec<Message> {
         // A batch and one message: the limit of a message is far from 4 GiB.
         self.given = u32::try_from(self.bytes).unwrap_or(u32::MAX);
         self.bytes = 0;
@@ -80,14 +104,16 @@ impl Inbox {
         self.given = 0;
     }
 
-    /// The batch of a connection that has stopped reading, or none if it is not
-    /// wanted, and how many bytes are kept with it.
-    pub(super) fn into_batch(mut self, wanted: bool) -> (Vec<Message>, usize) {
+    /// What a connection that has stopped reading has left for the function, or
+    /// nothing if it is not wanted, and how many bytes are kept with it.
+    pub(super) fn into_rest(mut self, wanted: bool) -> (Vec<Event>, usize) {
         if !wanted {
-            (self.batch, self.bytes) = (Vec::new(), 0);
+            (self.batch, self.call, self.bytes) = (Vec::new(), None, 0);
         }
         let kept = self.kept_bytes();
-        (self.batch, kept)
+        let batch = (!self.batch.is_empty()).then_some(Event::Messages(self.batch));
+        let call = self.call.map(Event::Call);
+        (batch.into_iter().chain(call).collect(), kept)
     }
 }
 
@@ -108,7 +134,7 @@ mod tests {
         assert!(!inbox.is_full());
         inbox.push(message(1));
         assert!(inbox.is_full());
-        assert_eq!(inbox.take().len(), BATCH_MESSAGES_MAX);
+        assert_eq!(inbox.take_batch().len(), BATCH_MESSAGES_MAX);
         assert!(inbox.is_empty() && !inbox.is_full());
         assert_eq!(inbox.kept_bytes(), BATCH_MESSAGES_MAX);
         inbox.push(message(BATCH_BYTES_MAX - 1));
@@ -129,7 +155,7 @@ mod tests {
             }
             inbox.take();
             inbox.push(message(1));
-            assert_eq!(inbox.into_batch(true).0.capacity(), room);
+            assert_eq!(inbox.batch.capacity(), room);
             inbox = Inbox::default();
         }
     }

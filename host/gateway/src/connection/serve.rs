@@ -80,10 +80,11 @@ impl<S: Socket> Actor<S> {
             Some(name) => Event::Alarm(name),
             // The alarm was cleared, or set to a later time.
             None if !messages => return,
-            None => Event::Messages(self.inbox.take()),
+            None => self.inbox.take(),
         };
         self.given = match event {
             Event::Alarm(_) => Given::Alarm,
+            Event::Call(_) => Given::Call,
             _ => Given::Messages,
         };
         // Most calls return at once, in this task. Their effects on this very

@@ -9,7 +9,6 @@ use std::task::Context;
 
 use openline_admission::sessions::{Renewal, Session};
 use openline_channels::connection::SocketOwner;
-use openline_core::limits::OUTBOX_LOW_BYTES;
 use openline_core::message::Message;
 
 use super::actor::Actor;
@@ -68,8 +67,9 @@ impl Taking<'_> {
             match speaking.step(peer) {
                 Step::None => return None,
                 Step::Waits => return Some(Reading::Full),
-                Step::Done => self.note_answer(),
+                Step::Done => self.unflushed.note_answer(self.owner.connection()),
                 Step::Message(message) => self.inbox.push(message),
+                Step::Call(call) => self.inbox.push_call(call),
                 Step::Pong => self.rest.note_control(),
                 Step::Renewed => {
                     *self.is_renewed = true;
@@ -80,16 +80,6 @@ impl Taking<'_> {
                 Step::Close(reason) => return Some(Reading::End(reason)),
             }
             self.commands += 1;
-        }
-    }
-
-    /// Notes an answer that has to leave. Large ones each have the outbox for
-    /// themselves: two that fit alone may not fit together.
-    fn note_answer(&mut self) {
-        self.unflushed.answers += 1;
-        let waiting = self.owner.connection().buffered_bytes();
-        if waiting > OUTBOX_LOW_BYTES as u64 {
-            self.unflushed.answers = ANSWERS_UNWRITTEN_MAX + 1;
         }
     }
 

@@ -27,7 +27,7 @@ use openline_dialects::{
 };
 
 use super::peer::Peer;
-use super::{Speaking, Step, message_of, words};
+use super::{Speaking, Step, calls, message_of, words};
 
 /// Members in one answer. A list with more is refused: a part of it would be
 /// taken for all, and counts tell as much.
@@ -82,9 +82,7 @@ impl Speaking {
                 self.answer(&reply, answer, peer);
                 Step::Renewed
             }
-            Action::Call(reply, _) => {
-                self.send(connection, reply.refused(&Refusal::MethodNotFound))
-            }
+            Action::Call(reply, call) => Step::Call(calls::call(reply, call, connection)),
             // No channel has tokens of its own.
             Action::RefreshSubscription(reply, _) => {
                 self.send(connection, reply.refused(&Refusal::NotAvailable))

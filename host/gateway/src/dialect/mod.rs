@@ -7,6 +7,7 @@
 //! is not read. Bounded by one frame, by [`COMMANDS_PER_POLL_MAX`] commands of it
 //! in one poll, and by [`PUBLISHING_MAX`] publishes that wait for a disk.
 
+mod calls;
 mod commands;
 mod peer;
 mod pings;
@@ -25,6 +26,7 @@ use futures_util::stream::FuturesUnordered;
 use openline_admission::services::Service;
 use openline_channels::connection::Connection;
 use openline_channels::wakeups::Wakeups;
+use openline_core::call::Call;
 use openline_core::channel::Right;
 use openline_core::close::CloseReason;
 use openline_core::key::Scope;
@@ -75,6 +77,8 @@ pub(crate) enum Step {
     Done,
     /// It is a message for the function.
     Message(Message),
+    /// It is a call of the function.
+    Call(Box<Call>),
     /// It answers a ping.
     Pong,
     /// The peer has another token. To verify it took long.

@@ -35,6 +35,12 @@ mod forms {
     }
 }
 mod instance;
+/// The models hand over no publications.
+pub mod listener {
+    /// Publications.
+    #[derive(Debug)]
+    pub struct Batch;
+}
 #[path = "../../../channels/src/outbox.rs"]
 mod outbox;
 mod pool;

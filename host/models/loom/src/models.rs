@@ -56,7 +56,9 @@ fn job(is_awaited: bool) -> (Job, oneshot::Receiver<AlarmOutcome>) {
 /// Begins a job and reports that it is done.
 fn handle(job: Job) {
     match job {
-        Job::Alarm(_, _, reply) => drop(reply.send(AlarmOutcome::Done)),
+        Job::Alarm(_, _, reply) | Job::Published(_, _, reply) => {
+            let _ = reply.send(AlarmOutcome::Done);
+        }
         Job::Event(_, turn) => turn.finish(EventOutcome::Done),
         Job::Upgrade(..) | Job::Inspect(..) => {}
     }

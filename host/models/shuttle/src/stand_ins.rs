@@ -127,6 +127,10 @@ pub(crate) mod program {
         pub(crate) fn takes_inspections(&self) -> bool {
             true
         }
+
+        pub(crate) fn takes_publications(&self) -> bool {
+            true
+        }
     }
 
     /// Guests reach nothing.
@@ -250,7 +254,9 @@ pub(crate) mod plain {
                 program.faults.succeed();
                 asker.done();
             }
-            Some(Job::Alarm(_, seat, reply)) => Asker::Alarm(seat, reply).done(),
+            Some(Job::Alarm(_, seat, reply) | Job::Published(_, seat, reply)) => {
+                Asker::Alarm(seat, reply).done()
+            }
             Some(Job::Inspect(_, seat, reply)) => {
                 Asker::Inspect(seat, reply).inspected(Verdict::Drop);
             }

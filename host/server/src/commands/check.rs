@@ -101,10 +101,14 @@ pub(crate) fn contract(bytes: &[u8]) -> anyhow::Result<Checked> {
             let websocket = ("websocket-handler", "async-websocket-handler");
             let websocket = named(Handler::WebSocket, websocket.0, websocket.1);
             let firewall = named(Handler::Firewall, "firewall", "async-firewall");
-            let named: Vec<_> = websocket.into_iter().chain(firewall).collect();
+            let channel = ("channel-handler", "async-channel-handler");
+            let channel = named(Handler::Channel, channel.0, channel.1);
+            let takes_connections = websocket.is_some();
+            let named = websocket.into_iter().chain(firewall).chain(channel);
+            let named: Vec<_> = named.collect();
             Ok(Checked {
                 handlers: named.join(" and "),
-                takes_connections: websocket.is_some(),
+                takes_connections,
             })
         }
         Err(error) => Err(assemble::built(error.to_string(), &error).into()),

@@ -201,6 +201,12 @@ impl<'a> Calls<'a> {
                 self.slots[slot].call = Some(call);
                 return self.poll_slot(slot);
             }
+            Job::Published(batch, seat, reply) => {
+                self.flight.askers.lock()[slot] = Some(Asker::Alarm(seat, reply));
+                self.refuel()?;
+                self.slots[slot].call = Some(self.starter.published(*batch)?);
+                return self.poll_slot(slot);
+            }
             Job::Inspect(inspection, seat, reply) => {
                 self.flight.askers.lock()[slot] = Some(Asker::Inspect(seat, reply));
                 self.refuel()?;

@@ -34,8 +34,7 @@ use crate::contract::exports::AsyncExports;
 
 pub(crate) async fn drive(program: &Arc<Program>, instance: &Arc<Instance>) -> End {
     let start = async {
-        let scope = instance.key.clone().unwrap_or_default();
-        let (mut store, run) = store::new(program, Some(scope))?;
+        let (mut store, run) = store::of(program, instance)?;
         let making = program.loaded.instantiate(&mut store);
         let made = enforce(&run, program.limits.handler_timeout, making).await?;
         let exports: AsyncExports = program.loaded.exports(&mut store, &made)?;

@@ -3,15 +3,18 @@
 use std::future::Future;
 use std::pin::Pin;
 
+use openline_channels::listener::Batch;
+use openline_core::call::{Call as Asked, CallError};
 use openline_core::event::{Event, UpgradeRequest};
 use openline_core::inspection::Inspection;
 use openline_core::name::{AlarmName, FunctionName};
 use wasmtime::component::{Accessor, Resource};
 
 use crate::contract::bindings::{MessageOwned, firewall};
-use crate::contract::convert::{Decision, close_arguments, inspected, owned, request};
+use crate::contract::convert::{Decision, called, close_arguments, inspected, owned, request};
 use crate::contract::exports::{AsyncExports, WebSocketExports};
 use crate::contract::handles::Handle;
+use crate::instance::imports::published;
 use crate::instance::store::StoreData;
 
 /// A call that was begun, until it returns.
@@ -52,6 +55,18 @@ impl<'a> Starter<'a> {
         }))
     }
 
+    pub(super) fn published(&self, batch: Batch) -> wasmtime::Result<Call<'a>> {
+        let accessor = self.accessor;
+        let export = self.exports.published;
+        let export = export.ok_or_else(|| wasmtime::Error::msg("no channel handler"))?;
+        let call =
+            accessor.with(|access| export.start_call_concurrent(access, published(batch)))?;
+        Ok(Box::pin(async move {
+            export.finish_call_concurrent(accessor, call).await?;
+            Ok(Returned::Work)
+        }))
+    }
+
     pub(super) fn upgrade(&self, asked: UpgradeRequest) -> wasmtime::Result<Call<'a>> {
         let accessor = self.accessor;
         let upgrade = self.websocket()?.upgrade;
@@ -84,6 +99,23 @@ impl<'a> Starter<'a> {
         }))
     }
 
+    /// A call of the connection's peer, which gets the result.
+    fn answer(&self, connection: Resource<Handle>, asked: Asked) -> wasmtime::Result<Call<'a>> {
+        let Some(export) = self.exports.call else {
+            asked.answer.give(Err(CallError::NoSuchMethod));
+            return Ok(Box::pin(async { Ok(Returned::Nothing) }));
+        };
+        let accessor = self.accessor;
+        let arguments = (connection, String::from(&*asked.method), owned(asked.data));
+        let answer = asked.answer;
+        let call = accessor.with(|access| export.start_call_concurrent(access, arguments))?;
+        Ok(Box::pin(async move {
+            let (result,) = export.finish_call_concurrent(accessor, call).await?;
+            answer.give(called(result));
+            Ok(Returned::Work)
+        }))
+    }
+
     /// An event of the connection that the guest is lent as this handle.
     pub(super) fn event(&self, handle: u32, event: Event) -> wasmtime::Result<Call<'a>> {
         let connection = Resource::<Handle>::new_borrow(handle);
@@ -109,6 +141,7 @@ impl<'a> Starter<'a> {
                 })
             }
             Event::Alarm(name) => self.alarm(Some(connection), &name, 1)?,
+            Event::Call(asked) => self.answer(connection, *asked)?,
             Event::Close(reason) => {
                 let close = self.websocket()?.close;
                 let (info, origin) = close_arguments(&reason);

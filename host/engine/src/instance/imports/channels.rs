@@ -31,7 +31,10 @@ impl Host for StoreData {
         let hub = &self.program.reach.hub;
         let publishing = Publishing {
             compress,
-            except: Except::connection(except),
+            except: Except {
+                listener: self.listener(),
+                ..Except::connection(except)
+            },
             ..Publishing::of(message)
         };
         let published = hub.publish(&channel, publishing, &mut wakeups);

@@ -11,6 +11,8 @@ mod connections;
 mod publications;
 mod state;
 
+pub(crate) use publications::published;
+
 use wasmtime::component::{HasSelf, Linker};
 
 use crate::contract::bindings::{self, common, types};

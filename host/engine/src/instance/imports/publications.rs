@@ -18,6 +18,7 @@ use openline_channels::connection::Connection;
 use openline_channels::entry::Except;
 use openline_channels::forms;
 use openline_channels::hub::{SubscribeError, Subscribing};
+use openline_channels::listener::Batch;
 use openline_channels::space::{Publishing, Space};
 use openline_core::limits::PAGE_CONNECTIONS_MAX;
 use openline_core::name::{ChannelName, ConnectionId};
@@ -179,6 +180,7 @@ impl StoreData {
         let except = Except {
             connection: except.transpose()?,
             user: options.except_user.as_deref().map(ByteString::from),
+            listener: self.listener(),
         };
         let sender = options.sender.as_ref().map(|handle| {
             let connection = self.handles.get(handle)?;
@@ -219,6 +221,13 @@ impl StoreData {
             }),
             Err(error) => Err(refused(error)),
         })
+    }
+
+    /// The number by which a function's own publications are known: only those of
+    /// its channel handler are.
+    pub(super) fn listener(&self) -> Option<u64> {
+        self.listens
+            .then(|| self.program.reach.hub.listener().number())
     }
 
     fn read_history(&self, channel: &str, query: wit::HistoryQuery) -> Read<wit::Page> {
@@ -366,6 +375,12 @@ fn connection_id(text: &str) -> Read<ConnectionId> {
 fn page_limit(limit: u32) -> usize {
     let limit = limit.min(PAGE_CONNECTIONS_MAX);
     usize::try_from(limit).unwrap_or(usize::MAX)
+}
+
+/// The arguments of the call that hands over publications.
+pub(crate) fn published(batch: Batch) -> (String, Vec<wit::Publication>, u64) {
+    let shown = batch.publications.iter().map(shown).collect();
+    (batch.channel.as_str().to_owned(), shown, batch.lost)
 }
 
 fn message(data: &Data) -> common::Message {

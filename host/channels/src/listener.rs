@@ -1,0 +1,357 @@
+//! What waits for a function that channels wake.
+//!
+//! Publishers only push, under the lock of their channel, and never wait. When
+//! there are more publications than may wait, the oldest are dropped and counted.
+//! Bounded by the function's `channel_queue` and `channel_queue_bytes`.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use openline_broker::publication::Publication;
+use openline_core::channel::Subscription;
+use openline_core::name::ChannelName;
+use parking_lot::{Mutex, RwLock};
+use tokio::sync::Notify;
+
+use crate::entry::Except;
+
+/// Publications of one call: as many as fit into a few pages of memory.
+pub const BATCH_PUBLICATIONS_MAX: usize = 64;
+/// Their bytes; one publication always fits.
+pub const BATCH_BYTES_MAX: usize = 1 << 20;
+/// Publications that are looked through for those of one channel, so that many
+/// channels that wait cost no more than this.
+const LOOK_MAX: usize = 1_024;
+
+/// Numbers the listeners of the process.
+static LISTENERS: AtomicU64 = AtomicU64::new(1);
+
+/// The queue of a function that channels wake.
+#[derive(Debug)]
+pub struct Listener {
+    number: u64,
+    waiting: Mutex<Waiting>,
+    changed: Notify,
+    is_served: AtomicBool,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    publications: VecDeque<Publication>,
+    bytes: usize,
+    lost: u64,
+    lost_ever: u64,
+    failed_ever: u64,
+    most: Most,
+    is_closed: bool,
+}
+
+/// What became of a listener's publications.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Those that wait.
+    pub waiting: usize,
+    /// Those that were dropped because too many waited.
+    pub lost: u64,
+    /// Those of calls that have failed.
+    pub failed: u64,
+}
+
+/// How much may wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Most {
+    /// Publications.
+    pub publications: usize,
+    /// Their bytes. One publication always fits.
+    pub bytes: usize,
+    /// Calls of the handler in a second.
+    pub calls_per_second: u32,
+}
+
+/// Publications for one call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Batch {
+    /// Their channel.
+    pub channel: ChannelName,
+    /// In the channel's order; never empty.
+    pub publications: Vec<Publication>,
+    /// How many, of any channel, were dropped since the last batch.
+    pub lost: u64,
+}
+
+/// A listener of a channel, and whether it wants its own publications.
+#[derive(Clone, Debug)]
+pub(crate) struct Listening {
+    pub(crate) listener: Arc<Listener>,
+    pub(crate) own: bool,
+}
+
+/// The listeners of one channel; `None` if there are none.
+pub(crate) type Listeners = Option<Arc<[Listening]>>;
+
+/// Gives a publication to the listeners of its channel.
+pub(crate) fn tell(listeners: &Listeners, publication: &Publication, except: &Except) {
+    for listening in listeners.iter().flat_map(|all| all.iter()) {
+        let listener = &listening.listener;
+        if listening.own || except.listener != Some(listener.number) {
+            listener.push(publication);
+        }
+    }
+}
+
+/// The functions that the channels of one space wake.
+#[derive(Debug, Default)]
+pub(crate) struct Audience {
+    members: RwLock<Vec<Member>>,
+    /// Whether there are any: asked at each publish.
+    is_there: AtomicBool,
+}
+
+/// A function that channels wake.
+#[derive(Debug)]
+pub(crate) struct Member {
+    pub(crate) listener: Arc<Listener>,
+    pub(crate) subscriptions: Arc<[Subscription]>,
+    /// Which of the space's channels are the function's.
+    pub(crate) belonging: Belonging,
+}
+
+/// Which channels of a space are a function's.
+pub(crate) enum Belonging {
+    /// All: the space is its own.
+    All,
+    /// Those of which this is true: the space is shared. Asked under the lock of a
+    /// channel.
+    If(Box<dyn Fn(&ChannelName) -> bool + Send + Sync>),
+}
+
+impl Audience {
+    /// Replaces what a function subscribes to; whether that changes anything.
+    pub(crate) fn set(&self, member: Member) -> bool {
+        let mut members = self.members.write();
+        let is_it = |it: &Member| Arc::ptr_eq(&it.listener, &member.listener);
+        let is_empty = member.subscriptions.is_empty();
+        if is_empty && !members.iter().any(is_it) {
+            return false;
+        }
+        members.retain(|it| !is_it(it));
+        if !is_empty {
+            members.push(member);
+        }
+        self.is_there.store(!members.is_empty(), Ordering::Release);
+        true
+    }
+
+    /// The functions that a channel wakes.
+    pub(crate) fn of(&self, name: &ChannelName) -> Listeners {
+        if !self.is_there.load(Ordering::Acquire) {
+            return None;
+        }
+        let wants = |it: &Member| {
+            let own = wanted(&it.subscriptions, name)?;
+            let is_its = match &it.belonging {
+                Belonging::All => true,
+                Belonging::If(is_its) => is_its(name),
+            };
+            is_its.then(|| Listening {
+                listener: Arc::clone(&it.listener),
+                own,
+            })
+        };
+        let all: Vec<_> = self.members.read().iter().filter_map(wants).collect();
+        (!all.is_empty()).then(|| all.into())
+    }
+}
+
+impl fmt::Debug for Belonging {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::All => "All",
+            Self::If(_) => "If",
+        })
+    }
+}
+
+/// Whether subscriptions have a channel, and with the function's own publications.
+fn wanted(subscriptions: &[Subscription], channel: &ChannelName) -> Option<bool> {
+    let matching = subscriptions
+        .iter()
+        .filter(|it| it.pattern.matches(channel));
+    matching.map(|it| it.own).reduce(|one, other| one || other)
+}
+
+impl Default for Listener {
+    fn default() -> Self {
+        Self {
+            number: LISTENERS.fetch_add(1, Ordering::Relaxed),
+            waiting: Mutex::new(Waiting {
+                publications: VecDeque::new(),
+                bytes: 0,
+                lost: 0,
+                lost_ever: 0,
+                failed_ever: 0,
+                most: Most {
+                    publications: 1,
+                    bytes: 0,
+                    calls_per_second: 1,
+                },
+                is_closed: false,
+            }),
+            changed: Notify::new(),
+            is_served: AtomicBool::new(false),
+        }
+    }
+}
+
+impl Listener {
+    /// Its number, which no other listener of the process has.
+    pub fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// Whether the caller is the first that wants to serve it.
+    pub fn begin(&self) -> bool {
+        !self.is_served.swap(true, Ordering::AcqRel)
+    }
+
+    /// Changes how much may wait. What waits beyond it is dropped.
+    pub fn set_most(&self, most: Most) {
+        let mut waiting = self.waiting.lock();
+        waiting.most = most;
+        waiting.shed();
+    }
+
+    /// Calls that may be made in a second.
+    pub fn calls_per_second(&self) -> u32 {
+        self.waiting.lock().most.calls_per_second
+    }
+
+    fn push(&self, publication: &Publication) {
+        let mut waiting = self.waiting.lock();
+        if waiting.is_closed {
+            return;
+        }
+        waiting.bytes += publication.cost();
+        waiting.publications.push_back(publication.clone());
+        waiting.shed();
+        drop(waiting);
+        self.changed.notify_one();
+    }
+
+    /// The next batch; `None` when there will be none any more. Only one caller
+    /// may wait at a time.
+    pub async fn next(&self) -> Option<Batch> {
+        loop {
+            {
+                let mut waiting = self.waiting.lock();
+                if waiting.is_closed {
+                    return None;
+                }
+                if let Some(batch) = waiting.take() {
+                    return Some(batch);
+                }
+            }
+            // A push since then has left a permit.
+            self.changed.notified().await;
+        }
+    }
+
+    /// Notes that a call with so many publications has failed.
+    pub fn note_failed(&self, publications: usize) {
+        let publications = u64::try_from(publications).unwrap_or(u64::MAX);
+        let mut waiting = self.waiting.lock();
+        waiting.failed_ever = waiting.failed_ever.saturating_add(publications);
+    }
+
+    /// What became of its publications so far.
+    pub fn counts(&self) -> Counts {
+        let waiting = self.waiting.lock();
+        Counts {
+            waiting: waiting.publications.len(),
+            lost: waiting.lost_ever,
+            failed: waiting.failed_ever,
+        }
+    }
+
+    /// How many publications wait.
+    pub fn len(&self) -> usize {
+        self.waiting.lock().publications.len()
+    }
+
+    /// Whether none waits.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Forgets what waits: the function subscribes to nothing any more.
+    pub fn clear(&self) {
+        self.waiting.lock().clear();
+    }
+
+    /// Takes nothing any more, and forgets what waits.
+    pub fn close(&self) {
+        let mut waiting = self.waiting.lock();
+        waiting.clear();
+        waiting.is_closed = true;
+        drop(waiting);
+        self.changed.notify_one();
+    }
+}
+
+impl Waiting {
+    fn clear(&mut self) {
+        self.publications = VecDeque::new();
+        (self.bytes, self.lost) = (0, 0);
+    }
+
+    /// Drops the oldest until the rest may wait.
+    fn shed(&mut self) {
+        while self.publications.len() > self.most.publications
+            || (self.bytes > self.most.bytes && self.publications.len() > 1)
+        {
+            let Some(oldest) = self.publications.pop_front() else {
+                return;
+            };
+            self.bytes -= oldest.cost();
+            self.lost += 1;
+            self.lost_ever += 1;
+        }
+    }
+
+    /// The oldest with those of the same channel that fit into a batch.
+    fn take(&mut self) -> Option<Batch> {
+        let first = self.publications.pop_front()?;
+        let channel = first.channel.clone();
+        let mut bytes = first.cost();
+        self.bytes -= bytes;
+        let mut publications = vec![first];
+        let mut at = 0;
+        while at < self.publications.len().min(LOOK_MAX) {
+            let next = &self.publications[at];
+            if next.channel != channel {
+                at += 1;
+                continue;
+            }
+            let cost = next.cost();
+            let is_full = publications.len() == BATCH_PUBLICATIONS_MAX;
+            // What comes after one that does not fit must not overtake it.
+            if is_full || bytes + cost > BATCH_BYTES_MAX {
+                break;
+            }
+            bytes += cost;
+            self.bytes -= cost;
+            publications.extend(self.publications.remove(at));
+        }
+        Some(Batch {
+            channel,
+            publications,
+            lost: std::mem::take(&mut self.lost),
+        })
+    }
+}
+
+#[cfg(test)]
+#[path = "listener_tests.rs"]
+mod tests;
