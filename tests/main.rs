@@ -23,6 +23,7 @@ mod attached;
 mod authentication;
 mod backoff;
 mod channels;
+mod channels_cli;
 mod channels_durable;
 mod channels_kept;
 mod cli;
