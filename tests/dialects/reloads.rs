@@ -99,7 +99,7 @@ async fn terms_that_leave_the_positions_change_under_open_subscriptions() {
 /// What a client has counted so far means nothing any more: it connects again, and
 /// is told that it cannot recover.
 #[tokio::test]
-async fn a_channel_that_remembers_no_more_or_begins_to_asks_its_subscribers_back() {
+async fn a_channel_that_remembers_no_more_asks_its_subscribers_back() {
     let host = host().await;
     let mut peer = Speaker::connect(&host).await;
     // Beside it, one of no such channel.
@@ -124,6 +124,36 @@ async fn a_channel_that_remembers_no_more_or_begins_to_asks_its_subscribers_back
     publish(&host, "plain:1", "1");
     assert_eq!(beside.publication("plain:1").await["data"], 1);
     drop((peer, beside));
+    host.nothing_is_left().await;
+}
+
+#[tokio::test]
+async fn a_channel_that_begins_to_remember_keeps_its_subscribers() {
+    let host = host().await;
+    let mut peer = Speaker::connect(&host).await;
+    let subscribed = peer.ask("subscribe", json!({"channel": "plain:1"})).await;
+    assert_eq!(subscribed["subscribe"], json!({}));
+    publish(&host, "plain:1", "1");
+    peer.publication("plain:1").await;
+    let with = "pattern = \"plain:*\"\nhistory = {}";
+    let remembering = channels("pattern = \"plain:*\"", with);
+    reload(&host, |function| function.channels = remembering).await;
+    publish(&host, "plain:1", "2");
+    assert_eq!(peer.publication("plain:1").await["data"], 2);
+    peer.ask("unsubscribe", json!({"channel": "plain:1"})).await;
+    let subscribed = peer.ask("subscribe", json!({"channel": "plain:1"})).await;
+    let subscribed = &subscribed["subscribe"];
+    assert_eq!(subscribed["recoverable"], true, "{subscribed}");
+    publish(&host, "plain:1", "3");
+    let since = json!({"epoch": subscribed["epoch"], "offset": subscribed["offset"]});
+    peer.publication("plain:1").await;
+    let query = json!({"channel": "plain:1", "limit": -1, "since": since});
+    let history = peer.ask("history", query).await;
+    assert_eq!(
+        history["history"]["publications"][0]["data"], 3,
+        "{history}"
+    );
+    drop(peer);
     host.nothing_is_left().await;
 }
 
