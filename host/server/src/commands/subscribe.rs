@@ -3,13 +3,15 @@
 //!
 //! Each channel has an event stream of its own. One that breaks is opened again
 //! and continues behind the last publication that came, so nothing is lost and
-//! nothing comes twice as long as the channel keeps it; what is lost is told.
+//! nothing comes twice as long as the channel keeps it; what is lost is told. If
+//! more was missed than a stream may begin with, pages bring it first.
 //!
 //! A thread prints, so that a reader who is slow delays no signal. It takes the
 //! publications from a queue of [`QUEUE`]; when that is full, nothing more is
 //! read, and the host ends a stream that it cannot get rid of. Bounded by
 //! [`CHANNELS_MAX`] streams, each with an event of `events` at most.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,6 +23,8 @@ use openline_core::key::Scope;
 use openline_core::name::ChannelName;
 use openline_hint::Hinted;
 use parking_lot::Mutex;
+use serde::Deserialize;
+use serde_json::value::RawValue;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::task::{JoinSet, spawn_blocking};
@@ -37,9 +41,11 @@ use crate::telemetry::{print, tell};
 /// Channels of one command: each takes one of the host's `streams`.
 const CHANNELS_MAX: usize = 64;
 /// Publications that wait to be printed.
-const QUEUE: usize = 8;
+const QUEUE: usize = 4;
 /// The event by which a host says that publications are lost.
 const LOST: &str = "openline-lost";
+/// Publications of a page at most.
+const PAGE: usize = 1_000;
 /// The wait before a stream is opened again, at first and at most; half of it or
 /// more, so that the readers of a host that was restarted come one after the
 /// other.
@@ -107,6 +113,8 @@ struct Followed {
     /// Streams in a row that have failed.
     failures: u32,
     was_open: bool,
+    /// Whether pages have just brought what it missed.
+    caught_up: bool,
 }
 
 pub(crate) async fn run(arguments: &SubscribeArguments) -> anyhow::Result<()> {
@@ -144,6 +152,7 @@ pub(crate) async fn run(arguments: &SubscribeArguments) -> anyhow::Result<()> {
             queue: queue.clone(),
             failures: 0,
             was_open: false,
+            caught_up: false,
         };
         following.spawn(followed.follow());
     }
@@ -224,8 +233,16 @@ impl Followed {
                 Ok(Opened::Flow(flow)) => {
                     self.opened();
                     match self.read(flow).await {
-                        Ok(true) => ("the host has ended the stream".to_owned(), None),
-                        Ok(false) => return Ok(()),
+                        Ok(End::Stream) => ("the host has ended the stream".to_owned(), None),
+                        Ok(End::Unread) => return Ok(()),
+                        Ok(End::Behind) => {
+                            // At once, unless pages brought nothing.
+                            self.failures += 1;
+                            if self.failures > 1 {
+                                sleep(pause(self.failures)).await;
+                            }
+                            continue;
+                        }
                         Err(error) => (error.to_string(), None),
                     }
                 }
@@ -278,7 +295,8 @@ impl Followed {
     /// Tells of a stream that is open again.
     fn opened(&mut self) {
         let again = std::mem::replace(&mut self.was_open, true);
-        if again {
+        // Nobody needs to know of a stream that follows its pages.
+        if again && !std::mem::take(&mut self.caught_up) {
             let rest = match self.since {
                 Some(_) => "",
                 None => "; the channel keeps no history, so what was published meanwhile is lost",
@@ -290,44 +308,101 @@ impl Followed {
         }
     }
 
-    /// Reads a stream to its end. False if nothing more is printed.
-    async fn read(&mut self, mut flow: Flow) -> Result<bool, ReadError> {
+    /// Reads a stream to its end.
+    async fn read(&mut self, mut flow: Flow) -> Result<End, ReadError> {
         let mut events = Events::default();
         while let Some(piece) = flow.next().await? {
-            for event in events.take(&piece)? {
-                if !self.take(event).await {
-                    return Ok(false);
+            for Event { id, name, data } in events.take(&piece)? {
+                if name == LOST && self.since.is_some() {
+                    drop(flow);
+                    return self.catch_up(id).await;
                 }
+                if let Some(document) = data.filter(|_| name != LOST)
+                    && !self.came(id.clone(), document).await
+                {
+                    return Ok(End::Unread);
+                }
+                self.since = id.or(self.since.take());
             }
         }
-        Ok(true)
+        Ok(End::Stream)
     }
 
-    async fn take(&mut self, event: Event) -> bool {
-        let Event { id, name, data } = event;
-        if name == LOST {
-            let from = match &self.since {
-                Some(since) => format!("what came after {since} is not kept"),
-                None => "some publications are not kept".to_owned(),
-            };
-            tell(&plain(&format!(
-                "{}: {from}: some are lost",
-                self.channel.as_str()
-            )));
-        } else if let Some(document) = data {
-            let came = Came {
-                channel: self.channel.clone(),
-                position: id.clone(),
-                document,
-            };
-            if self.queue.send(came).await.is_err() {
-                return false;
-            }
-            self.failures = 0;
-        }
-        self.since = id.or(self.since.take());
-        true
+    /// Passes a publication on to be printed; whether it is.
+    async fn came(&mut self, position: Option<String>, document: String) -> bool {
+        let channel = self.channel.clone();
+        let came = Came {
+            channel,
+            position,
+            document,
+        };
+        self.failures = 0;
+        self.queue.send(came).await.is_ok()
     }
+
+    /// Reads what was missed, which a stream does not begin with, page by page. If
+    /// some of it is not kept, it says so, and goes on from `top`, where the
+    /// channel is.
+    async fn catch_up(&mut self, top: Option<String>) -> Result<End, ReadError> {
+        let path = format!("/v1/channels/{}/poll", encoded(self.channel.as_str()));
+        while let Some(since) = self.since.clone() {
+            let query = [
+                ("since", since.clone()),
+                ("wait", "0".to_owned()),
+                ("limit", PAGE.to_string()),
+            ];
+            let answer = self
+                .publishers
+                .answer(self.publishers.request(&path, &query));
+            let answer = answer.await?;
+            if is_passing(answer.status) {
+                return Err(ReadError::Busy(answer.status));
+            }
+            // A channel without history has no pages.
+            let page = serde_json::from_slice(&answer.body).ok();
+            let page: Option<Page<'_>> = page.filter(|page: &Page<'_>| page.recovered);
+            let Some(page) = page else {
+                let channel = self.channel.as_str();
+                tell(&plain(&format!(
+                    "{channel}: what came after {since} is not kept: some is lost"
+                )));
+                self.since = top;
+                break;
+            };
+            if page.publications.is_empty() {
+                break;
+            }
+            for document in page.publications {
+                let publication: Publication<'_> = serde_json::from_str(document.get())?;
+                let position = publication.position.map(Cow::into_owned);
+                if !self.came(position.clone(), document.get().to_owned()).await {
+                    return Ok(End::Unread);
+                }
+                self.since = position.or(self.since.take());
+            }
+        }
+        self.caught_up = true;
+        Ok(End::Behind)
+    }
+}
+
+/// How a stream ends, if it does not break.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    /// The host has ended it.
+    Stream,
+    /// It had to begin with more than it may, which was read.
+    Behind,
+    /// Nothing more is printed.
+    Unread,
+}
+
+/// A page of what was missed.
+#[derive(Debug, Deserialize)]
+struct Page<'a> {
+    #[serde(borrow)]
+    publications: Vec<&'a RawValue>,
+    recovered: bool,
 }
 
 /// Why a stream breaks.
@@ -337,6 +412,12 @@ enum ReadError {
     Client(#[from] ClientError),
     #[error(transparent)]
     TooLarge(#[from] super::events::TooLarge),
+    /// A page is no JSON.
+    #[error("the host sends what is no publication: {0}")]
+    Page(#[from] serde_json::Error),
+    /// The host has no time for a page.
+    #[error("the host answers with {0}")]
+    Busy(u16),
 }
 
 /// Whether an answer may be another one later.
