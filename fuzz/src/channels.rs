@@ -8,19 +8,18 @@ use openline_core::name::ChannelName;
 
 /// A condition on tags, after a line with the tags of a publication: `a=1&b=2`.
 pub(crate) fn filter(bytes: &[u8]) {
+    let _ = compared(bytes);
+}
+
+/// Whether the publication is accepted; none if there is no condition.
+fn compared(bytes: &[u8]) -> Option<bool> {
     let text = String::from_utf8_lossy(bytes);
     let (line, json) = text.split_once('\n').unwrap_or(("", &text));
     let pairs = line.split('&').filter_map(|pair| pair.split_once('='));
     let pairs = pairs.map(|(name, value)| (name.to_owned().into(), value.to_owned().into()));
-    let Ok(tags) = Tags::new(pairs.collect()) else {
-        return;
-    };
-    let Ok(node) = serde_json::from_str::<FilterNode>(json) else {
-        return;
-    };
-    let Ok(filter) = TagFilter::new(&node) else {
-        return;
-    };
+    let tags = Tags::new(pairs.collect()).ok()?;
+    let node: FilterNode = serde_json::from_str(json).ok()?;
+    let filter = TagFilter::new(&node).ok()?;
     let accepts = filter.accepts(&tags);
     if let Some(expected) = slowly(&node, &tags) {
         assert_eq!(accepts, expected, "{node:?} of {tags:?}");
@@ -34,6 +33,7 @@ pub(crate) fn filter(bytes: &[u8]) {
     if let Ok(opposite) = TagFilter::new(&opposite) {
         assert_ne!(opposite.accepts(&tags), accepts, "neither or both");
     }
+    Some(accepts)
 }
 
 /// What a condition means as it is written; none if it compares numbers.
@@ -109,5 +109,41 @@ fn matches(pattern: &str, name: &str) -> bool {
         None if has_rest => name.strip_prefix(first).is_some_and(|it| !it.is_empty()),
         None if first.starts_with('{') => !name.is_empty() && !name.contains(':'),
         None => name == first,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What no target reads proves nothing.
+    #[test]
+    fn the_corpus_is_read_to_its_end() {
+        for (text, accepts) in [
+            (&include_bytes!("../corpus/filter/equal")[..], Some(true)),
+            (include_bytes!("../corpus/filter/all"), Some(true)),
+            (include_bytes!("../corpus/filter/any"), Some(true)),
+            (include_bytes!("../corpus/filter/text"), Some(true)),
+            (include_bytes!("../corpus/filter/number"), Some(true)),
+            (include_bytes!("../corpus/filter/absent"), Some(true)),
+            (include_bytes!("../corpus/filter/deep"), None),
+            (
+                b"a=2\n{\"key\":\"a\",\"cmp\":\"eq\",\"val\":\"1\"}",
+                Some(false),
+            ),
+        ] {
+            assert_eq!(compared(text), accepts, "{}", String::from_utf8_lossy(text));
+        }
+        for (pattern, name, expected) in [
+            ("room:*", "room:1:2", true),
+            ("room:*", "room:", false),
+            ("inbox:{user}", "inbox:ann", true),
+            ("inbox:{user}", "inbox:", false),
+            ("a:{b}:c:{d}:*", "a:1:c:2:x", true),
+            ("news", "newsy", false),
+        ] {
+            assert_eq!(matches(pattern, name), expected, "{pattern} {name}");
+            super::pattern(format!("{pattern}\n{name}").as_bytes());
+        }
     }
 }

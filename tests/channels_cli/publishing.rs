@@ -13,7 +13,7 @@ async fn what_is_published_is_kept_listed_and_read_in_either_order() {
     let told = Told::start().await;
     let printed = told.done(&["publish", "news", "{\"n\": 1}"]).await;
     assert!(printed.starts_with("published  news at "), "{printed}");
-    assert!(printed.ends_with(": 0 subscribers here\n"), "{printed}");
+    assert!(printed.ends_with(": delivered to 0 here\n"), "{printed}");
     let second = told.json(&["publish", "news", "two", "--event", "e", "--tag", "a=b"]);
     let second = second.await;
     assert_eq!(second["delivered"], 0, "{second}");

@@ -143,14 +143,15 @@ mod tests {
         // A line has its field as well.
         assert_eq!(of(EVENT_BYTES_MAX - 5), Ok(()));
         assert_eq!(of(EVENT_BYTES_MAX - 4), Err(TooLarge));
-        let mut events = Events::default();
-        let half = [
-            b"data:".to_vec(),
-            vec![b'a'; EVENT_BYTES_MAX / 2 - 1],
-            b"\n".to_vec(),
-        ];
-        let half = half.concat();
-        assert_eq!(events.take(&half), Ok(vec![]));
-        assert_eq!(events.take(&half), Err(TooLarge));
+        // Two lines of one event.
+        for (bytes, last) in [
+            (EVENT_BYTES_MAX / 2 - 1, Ok(vec![])),
+            (EVENT_BYTES_MAX / 2, Err(TooLarge)),
+        ] {
+            let mut events = Events::default();
+            let half = [b"data:".to_vec(), vec![b'a'; bytes], b"\n".to_vec()].concat();
+            assert_eq!(events.take(&half), Ok(vec![]));
+            assert_eq!(events.take(&half), last, "{bytes}");
+        }
     }
 }

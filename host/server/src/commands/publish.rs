@@ -269,7 +269,7 @@ fn words(answer: &Value) -> String {
         None => String::new(),
     };
     plain(&format!(
-        "{what}  {}{position}: {} subscribers here",
+        "{what}  {}{position}: delivered to {} here",
         cell(&answer["channel"]),
         cell(&answer["delivered"])
     ))

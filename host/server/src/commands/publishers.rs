@@ -448,7 +448,7 @@ mod tests {
     use super::*;
 
     fn of(lines: &str) -> Result<String, String> {
-        let text = format!("[server]\n{lines}");
+        let text = format!("[server]\ndata = \"data\"\n{lines}");
         let config = Config::parse(&text).unwrap();
         let found = url_of(&config.server, Path::new("openline.toml"));
         found
@@ -495,7 +495,7 @@ mod tests {
     fn a_key_fits_by_scope_channel_function_and_time() {
         let parse = |lines: &str| {
             let text = format!(
-                "[[key]]\nname = \"a\"\nscopes = [\"publish\"]\nsecret = \"env:A\"\n{lines}\n"
+                "[server]\ndata = \"data\"\n[[key]]\nname = \"a\"\nscopes = [\"publish\"]\nsecret = \"env:A\"\n{lines}\n"
             );
             Config::parse(&text).unwrap().keys.remove(0)
         };
