@@ -153,3 +153,31 @@ async fn triggers_that_anyone_can_use_are_warned_of_once() {
     configured.write(PUBLIC, "");
     assert_eq!(read_again(&mut host).await[0], OPEN);
 }
+
+/// What speaks to any WebSocket has nothing to say to a trigger with a dialect.
+#[tokio::test]
+async fn examples_are_shown_for_triggers_that_take_any_message() {
+    let configured = Configured::new("");
+    let spoken = "[[function]]\nname = \"live\"\n[[function.trigger]]\nroute = \"/live\"\n\
+                  dialect = \"centrifugo\"\n";
+    let tries = |lines: &[String]| lines.iter().any(|line| line.starts_with("try "));
+    for (others, is_shown) in [(true, true), (false, false)] {
+        let file = configured.folder.path().join("openline.toml");
+        let mut text =
+            String::from("[server]\nlisten = \"127.0.0.1:0\"\nadmin = \"127.0.0.1:0\"\n");
+        if others {
+            let echo = openline_guests::ECHO;
+            text += &format!(
+                "[[function]]\nname = \"echo\"\ncomponent = {echo:?}\nroute = \"/echo\"\n"
+            );
+        }
+        fs::write(file, text + spoken).unwrap();
+        let mut host = configured.serve().await;
+        let (lines, _) = introduction(&mut host).await;
+        assert_eq!(tries(&lines), is_shown, "{lines:#?}");
+        let is_told = |line: &String| line.ends_with("/live, for clients of centrifugo");
+        assert!(lines.iter().any(is_told), "{lines:#?}");
+        let is_tried = |line: &String| line.starts_with("try ") && line.contains("/live");
+        assert!(!lines.iter().any(is_tried), "{lines:#?}");
+    }
+}

@@ -97,7 +97,7 @@ async fn commands_ask_over_tls_and_say_whom_they_do_not_trust() {
     let words = ["a certificate that is not for `127.0.0.1`", "\nhint: "];
     failed(&["--admin", &number, "--ca", &ca], &words).await;
     let plain = format!("http://localhost:{}", secured.admin);
-    let words = ["does not answer as an admin interface", "`https://`"];
+    let words = ["does not answer as the admin interface", "`https://`"];
     failed(&["--admin", &plain], &words).await;
     let connections = format!("https://{}", secured.host.address);
     let words = ["does not speak TLS", "write `http://`"];

@@ -283,7 +283,7 @@ async fn a_host_that_is_not_there_and_addresses_that_are_none() {
     let ended = openline(&["functions", "--admin", &url]).await;
     ended.failed(
         1,
-        &["does not answer as an admin interface does", "\nhint: "],
+        &["does not answer as the admin interface does", "\nhint: "],
     );
 }
 

@@ -25,6 +25,7 @@ mod backoff;
 mod channel_handlers;
 mod channels;
 mod channels_attacked;
+mod channels_cli;
 mod channels_durable;
 mod channels_kept;
 mod cli;

@@ -6,6 +6,7 @@
 //! guided by the coverage of our own packages, and adds new inputs to the
 //! corpus.
 
+mod channels;
 mod grow;
 mod mutate;
 #[path = "../../host/websocket/tests/it/oracle.rs"]
@@ -26,7 +27,7 @@ pub use mutate::Mutator;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets; the corpus has a folder for each.
-pub const TARGETS: [Target; 23] = [
+pub const TARGETS: [Target; 26] = [
     ("websocket", oracle::frames),
     ("deflate", oracle::deflate),
     ("extensions", oracle::extensions),
@@ -41,6 +42,9 @@ pub const TARGETS: [Target; 23] = [
     ("session", openline_dialects::fuzzing::session),
     ("request", openline_dialects::fuzzing::request),
     ("publish", openline_dialects::fuzzing::publish),
+    ("caller", openline_api::fuzzing::caller),
+    ("filter", channels::filter),
+    ("pattern", channels::pattern),
     ("config", config),
     ("rules", openline_firewall::fuzzing::rules),
     ("lists", openline_firewall::fuzzing::lists),

@@ -144,6 +144,21 @@ fn publish() {
 }
 
 #[test]
+fn caller() {
+    run("caller");
+}
+
+#[test]
+fn filter() {
+    run("filter");
+}
+
+#[test]
+fn pattern() {
+    run("pattern");
+}
+
+#[test]
 fn config() {
     run("config");
 }

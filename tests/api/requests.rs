@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use openline_core::key::Scope;
-use openline_core::name::ChannelName;
 use openline_core::limits::FunctionLimits;
+use openline_core::name::ChannelName;
 
 use super::Outside;
 

@@ -6,7 +6,9 @@ mod clients;
 mod functions;
 mod pushflo;
 mod refusals;
+mod reloads;
 mod rights;
+mod transports;
 
 use serde_json::{Value, json};
 

@@ -20,7 +20,7 @@ use super::{CHANNELS, JWT, Speaker, host, host_with};
 use crate::authentication::{end, now, token};
 use crate::harness::{Host, HostBuilder};
 
-const KEY: &str = "pub_0123456789abcdef0123456789abcdef";
+pub(super) const KEY: &str = "pub_0123456789abcdef0123456789abcdef";
 
 /// A host whose channels `keyed-*` are for those with a key, which gives all of
 /// them.
@@ -31,7 +31,7 @@ async fn host_of_key(dialect: &str) -> Host {
 }
 
 /// The configuration is read again, and gives the key this pattern.
-fn narrow(host: &Host, pattern: &str) {
+pub(super) fn narrow(host: &Host, pattern: &str) {
     reread(host, &format!("channels = [{pattern:?}]"));
 }
 

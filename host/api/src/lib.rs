@@ -17,6 +17,7 @@ mod body;
 mod centrifugo;
 mod connections;
 mod failed;
+pub mod fuzzing;
 mod grip;
 mod jwt;
 mod ours;

@@ -39,6 +39,7 @@ pub use error::{AuthenticationError, ChangeError, KeysError, StartError};
 pub use handlers::{HandlerError, check_version};
 pub use keys::{
     KeyOrigin, KeyState, KeyView, NewKeyView, RevokedKeyView, check_keys, configured_key_warnings,
+    key_text,
 };
 pub use options::{ConnectionQuery, DeployOptions};
 pub use start::{ConfiguredComponent, Reloaded};

@@ -5,6 +5,7 @@ use clap::{Parser, Subcommand};
 use crate::commands::aliases::{AliasesArguments, PromoteArguments, RollbackArguments};
 use crate::commands::bench::BenchArguments;
 use crate::commands::build::BuildArguments;
+use crate::commands::channels::{ChannelsArguments, HistoryArguments, PresenceArguments};
 use crate::commands::check::CheckArguments;
 use crate::commands::close_codes::CloseCodesArguments;
 use crate::commands::connections::{CloseArguments, ConnectionsArguments, SendArguments};
@@ -17,10 +18,12 @@ use crate::commands::import::ImportArguments;
 use crate::commands::keys::KeysArguments;
 use crate::commands::limits::LimitsArguments;
 use crate::commands::new::NewArguments;
+use crate::commands::publish::PublishArguments;
 use crate::commands::remove::RemoveArguments;
 use crate::commands::run::RunArguments;
 use crate::commands::serve::ServeArguments;
 use crate::commands::sign::SignArguments;
+use crate::commands::subscribe::SubscribeArguments;
 use crate::commands::triggers::TriggersArguments;
 use crate::commands::update_sdk::UpdateSdkArguments;
 
@@ -87,6 +90,16 @@ pub(crate) enum Command {
     Send(SendArguments),
     /// Close a connection.
     Close(CloseArguments),
+    /// Publish on a channel of a running host.
+    Publish(Box<PublishArguments>),
+    /// Print what is published on channels.
+    Subscribe(SubscribeArguments),
+    /// List channels.
+    Channels(ChannelsArguments),
+    /// List the subscribers of a channel.
+    Presence(PresenceArguments),
+    /// List the publications that a channel keeps.
+    History(HistoryArguments),
     /// Ask the rules of a configuration about a described request.
     Firewall(FirewallArguments),
     /// Write another system's configuration as ours.

@@ -364,13 +364,21 @@ impl Host {
             let unserved = unserved.as_ref();
             let unserved = unserved.map(|why| format!(", which is not served: {why}"));
             let unserved = unserved.unwrap_or_default();
+            let spoken = trigger
+                .dialect
+                .map(|dialect| format!(", for clients of {dialect}"));
+            let spoken = spoken.unwrap_or_default();
             for url in public.as_ref().unwrap_or(&own).of_trigger(trigger) {
-                tell(&format!("function at   {url}{unserved}"));
+                tell(&format!("function at   {url}{spoken}{unserved}"));
             }
         }
-        // Those that the example's address reaches.
+        // Those that the example's address reaches, and that take any message: a
+        // dialect needs a client that speaks it.
         let served = triggers.iter().filter(|(trigger, unserved)| {
-            unserved.is_none() && trigger.hosts.is_empty() && trigger.methods.contains("GET")
+            unserved.is_none()
+                && trigger.dialect.is_none()
+                && trigger.hosts.is_empty()
+                && trigger.methods.contains("GET")
         });
         let mut served = served
             .map(|(trigger, _)| trigger.route.to_string())

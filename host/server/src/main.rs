@@ -122,6 +122,11 @@ fn execute(command: Command, log: Option<&str>) -> anyhow::Result<()> {
             Command::Connections(arguments) => commands::connections::connections(&arguments).await,
             Command::Send(arguments) => commands::connections::send(&arguments).await,
             Command::Close(arguments) => commands::connections::close(&arguments).await,
+            Command::Publish(arguments) => commands::publish::run(&arguments).await,
+            Command::Subscribe(arguments) => commands::subscribe::run(&arguments).await,
+            Command::Channels(arguments) => commands::channels::channels(&arguments).await,
+            Command::Presence(arguments) => commands::channels::presence(&arguments).await,
+            Command::History(arguments) => commands::channels::history(&arguments).await,
             // Handled above, or by `host`.
             _ => Ok(()),
         }

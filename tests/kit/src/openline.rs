@@ -55,6 +55,8 @@ fn prepared(mut command: Command, arguments: &[&str]) -> Command {
         .env_remove("OPENLINE_ADMIN")
         .env_remove("OPENLINE_ADMIN_CA")
         .env_remove("OPENLINE_ADMIN_TOKEN")
+        .env_remove("OPENLINE_URL")
+        .env_remove("OPENLINE_KEY")
         // Not the user's: compiled components are kept with the tests.
         .env("XDG_CACHE_HOME", kept())
         // Nor is the certificate of `openline run --tls`.

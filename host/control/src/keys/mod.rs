@@ -169,6 +169,17 @@ pub fn check_keys(config: &Config) -> Result<(), KeysError> {
     Ok(())
 }
 
+/// Reads the text of a key of a configuration, as its bearer shows it: commands
+/// that run where the secrets are need no other. Waits for files.
+///
+/// # Errors
+///
+/// When the secret cannot be read, or is no key.
+pub fn key_text(table: &KeyTable) -> Result<String, KeysError> {
+    let (_, text) = read_secret_of(table)?;
+    Ok(text)
+}
+
 /// What is allowed about the keys of a configuration, and probably not meant.
 pub fn configured_key_warnings(config: &Config) -> Vec<Hinted> {
     let functions: Vec<_> = config.functions.iter().map(|it| it.name.clone()).collect();
@@ -181,6 +192,20 @@ fn read(tables: &[KeyTable]) -> Result<Vec<ConfiguredKey>, KeysError> {
 }
 
 fn read_one(table: &KeyTable) -> Result<ConfiguredKey, KeysError> {
+    let (secret, text) = read_secret_of(table)?;
+    let (credential, secret) = match &table.access_key_id {
+        None => (KeyCredential::of(&text), None),
+        Some(id) => (KeyCredential::AccessKeyId(id.clone()), Some(secret)),
+    };
+    Ok(ConfiguredKey {
+        terms: table.terms.clone(),
+        credential,
+        secret,
+    })
+}
+
+/// The secret of a table, and its text.
+fn read_secret_of(table: &KeyTable) -> Result<(Secret, String), KeysError> {
     let name = &table.terms.name;
     let wrong =
         |what: String, hint: &'static str| KeysError::Secret(name.clone(), Hinted::new(what, hint));
@@ -192,13 +217,6 @@ fn read_one(table: &KeyTable) -> Result<ConfiguredKey, KeysError> {
         let what = format!("the secret `{}`: {error}", table.secret);
         wrong(what, "make one with `openssl rand -hex 32`")
     })?;
-    let (credential, secret) = match &table.access_key_id {
-        None => (KeyCredential::of(text), None),
-        Some(id) => (KeyCredential::AccessKeyId(id.clone()), Some(secret.clone())),
-    };
-    Ok(ConfiguredKey {
-        terms: table.terms.clone(),
-        credential,
-        secret,
-    })
+    let text = text.to_owned();
+    Ok((secret, text))
 }

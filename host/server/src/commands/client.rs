@@ -1,25 +1,26 @@
-//! The client of the admin interface, for commands: each request has a TCP
-//! connection of its own, and its answer is JSON.
+//! The client of a host's interfaces, for commands: each request has a TCP
+//! connection of its own. Its answer is a whole, or flows as long as the host
+//! has something to say.
 //!
 //! Bounded by [`CONNECT_TIMEOUT`], by the timeout of each request, and by
-//! [`ANSWER_BYTES_MAX`]. It speaks HTTP/1.1, with TLS for an address that
-//! begins with `https://`; `trust` decides whether it is the right host.
+//! [`ANSWER_BYTES_MAX`]; an answer that flows by [`SILENCE_MAX`]. It speaks
+//! HTTP/1.1, with TLS for an address that begins with `https://`; `trust`
+//! decides whether it is the right host.
 
 use std::borrow::Cow;
 use std::error::Error as _;
 use std::fmt;
 use std::io::{self, ErrorKind};
 use std::pin::Pin;
-use std::str::FromStr;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{AUTHORIZATION, CONTENT_TYPE, HOST, HeaderValue};
-use http::{Request, Uri};
+use http::header::{AUTHORIZATION, CONTENT_TYPE, HOST, HeaderName, HeaderValue, RETRY_AFTER};
+use http::{HeaderMap, Request, Response};
 use http_body_util::{BodyExt, Limited};
-use hyper::body::{Body, Frame, SizeHint};
+use hyper::body::{Body, Frame, Incoming, SizeHint};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use openline_hint::{Hint, Hinted};
@@ -29,18 +30,23 @@ use rustls::pki_types::ServerName;
 use serde_json::Value;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
+use tokio::task::JoinSet;
 use tokio_rustls::TlsConnector;
-use tokio_rustls::client::TlsStream;
 
 use super::early::AnsweredEarly;
 use super::trust;
+use super::url::{HostUrl, Interface};
 
 /// How long to wait for a TCP connection: longer than a bad network needs,
 /// shorter than a person's patience.
 pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// The largest answer that is read: three times a page of 1000 connections with
-/// all the tags that they may have.
-pub(crate) const ANSWER_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// all the tags that they may have, and a page of a history whose 4 MiB are all
+/// control characters, which JSON has in six letters each.
+pub(crate) const ANSWER_BYTES_MAX: usize = 32 * 1024 * 1024;
+/// How long an answer that flows may be silent: the host says every 25 s that it
+/// is there.
+pub(crate) const SILENCE_MAX: Duration = Duration::from_secs(60);
 /// The size of the pieces in which a body is sent, so that progress can be
 /// shown.
 const PIECE_BYTES: usize = 64 * 1024;
@@ -52,52 +58,31 @@ const PLAIN: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'_')
     .remove(b'~');
 
-/// Where an admin interface is: `http://127.0.0.1:18080`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct AdminUrl {
-    has_tls: bool,
-    host: String,
-    port: u16,
-    /// Comes before all paths; does not end in a slash.
-    prefix: String,
-}
-
-/// Why a text is not the address of an admin interface.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum AdminUrlError {
-    /// A scheme other than http and https.
-    #[error("`{0}://` is not spoken: the admin interface is asked over HTTP")]
-    Scheme(String),
-    /// Not an address, or an address with more than host, port and path.
-    #[error("`{0}` is not the address of an admin interface")]
-    Form(String),
-}
-
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ClientError {
     /// The TCP connection could not be made.
     #[error("no connection to {0}: {1}")]
-    Connect(AdminUrl, String),
+    Connect(HostUrl, String),
     /// The TLS handshake failed, and why; the hint is in there.
     #[error("{0} {1}")]
-    Tls(AdminUrl, Hinted),
+    Tls(HostUrl, Hinted),
     /// The stream ended without an answer.
     #[error("{0} has closed the connection without an answer")]
-    Closed(AdminUrl),
+    Closed(HostUrl),
     /// The answer is not HTTP.
-    #[error("{0} does not answer as an admin interface does: {1}")]
-    Broken(AdminUrl, String),
+    #[error("{0} does not answer as {kind} does: {1}", kind = .0.interface())]
+    Broken(HostUrl, String),
     /// No answer in time.
     #[error("no answer from {0} for {1:?}")]
-    Timeout(AdminUrl, Duration),
-    /// A token that no header can carry.
-    #[error("the token has characters that cannot be sent")]
-    Token,
+    Timeout(HostUrl, Duration),
+    /// A token or a key that no header can carry.
+    #[error("the {} has characters that cannot be sent", credential(*.0))]
+    Token(Interface),
 }
 
 /// A request.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Ask {
     /// The method, in upper case.
     pub(crate) method: &'static str,
@@ -109,7 +94,18 @@ pub(crate) struct Ask {
     pub(crate) timeout: Duration,
 }
 
-/// An answer.
+/// An answer as it came.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Answer {
+    /// Its status.
+    pub(crate) status: u16,
+    /// When to ask again, if it says so.
+    pub(crate) retry_after: Option<Duration>,
+    /// Its body.
+    pub(crate) body: Bytes,
+}
+
+/// An answer of JSON.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Reply {
     /// Its status.
@@ -118,10 +114,33 @@ pub(crate) struct Reply {
     pub(crate) body: Value,
 }
 
-/// Sends requests to one admin interface.
+/// An answer that flows; dropped, its connection ends.
+#[derive(Debug)]
+pub(crate) struct Flow {
+    url: HostUrl,
+    body: Incoming,
+    _connection: JoinSet<()>,
+}
+
+/// What a request for an answer that flows gets.
+#[derive(Debug)]
+pub(crate) enum Opened {
+    /// The answer, whose status is 200.
+    Flow(Flow),
+    /// Another answer.
+    Other(Answer),
+}
+
+/// A TCP connection, with TLS or without.
+trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<S: AsyncRead + AsyncWrite + Send + Unpin> Duplex for S {}
+
+/// Sends requests to one interface.
 #[derive(Clone)]
 pub(crate) struct Client {
-    url: AdminUrl,
+    url: HostUrl,
+    /// A token of the admin interface, or a key.
     token: Option<String>,
     /// For an address with TLS.
     tls: Option<Arc<ClientConfig>>,
@@ -132,97 +151,47 @@ pub(crate) fn encoded(text: &str) -> String {
     utf8_percent_encode(text, PLAIN).to_string()
 }
 
-// === impl AdminUrl ===
-
-impl Hint for AdminUrlError {
-    fn hint(&self) -> Option<Cow<'_, str>> {
-        let hint = match self {
-            Self::Scheme(_) => {
-                "write it as in http://127.0.0.1:18080, or with TLS as in https://host.example:18080"
-            }
-            Self::Form(_) => "write it as in http://127.0.0.1:18080 or https://host.example:18080",
-        };
-        Some(hint.into())
+/// What callers of an interface show.
+fn credential(interface: Interface) -> &'static str {
+    match interface {
+        Interface::Admin => "token",
+        Interface::Publishers => "key",
     }
 }
 
 impl Hint for ClientError {
     fn hint(&self) -> Option<Cow<'_, str>> {
         let hint = match self {
-            Self::Connect(..) => {
-                "is the host running? it says at its start where its admin interface is; `--admin URL` or OPENLINE_ADMIN names it here"
+            Self::Connect(url, _) => {
+                let (kind, option) = (url.interface(), url.interface().option());
+                format!(
+                    "is the host running? it says at its start where {kind} is; {option} names it here"
+                )
             }
             Self::Tls(_, failure) => return failure.hint(),
-            Self::Closed(_) => {
-                "a host that stops does so, and whether it has done what was asked is not known: ask again when it has started; or name the admin interface, as the host says at its start, with `--admin URL` or OPENLINE_ADMIN"
+            Self::Closed(url) => {
+                let (kind, option) = (url.interface(), url.interface().option());
+                format!(
+                    "a host that stops does so, and whether it has done what was asked is not known: ask again when it has started; or name {kind}, as the host says at its start, with {option}"
+                )
             }
-            Self::Broken(..) => {
-                "something else listens there, perhaps the port of connections or one that speaks TLS (then write `https://`): name the admin interface, as the host says at its start, with `--admin URL` or OPENLINE_ADMIN"
+            Self::Broken(url, _) => {
+                let (kind, option) = (url.interface(), url.interface().option());
+                format!(
+                    "something else listens there, perhaps the port of connections or one that speaks TLS (then write `https://`): name {kind}, as the host says at its start, with {option}"
+                )
             }
             Self::Timeout(..) => {
-                "the host is busy, or something on the way swallows what is sent: ask `/.openline/live` of it"
+                "the host is busy, or something on the way swallows what is sent: ask `/.openline/live` of it".to_owned()
             }
-            Self::Token => {
-                "a token has visible ASCII characters only: look at OPENLINE_ADMIN_TOKEN or the file that `--token-file` names"
+            Self::Token(Interface::Admin) => {
+                "a token has visible ASCII characters only: look at OPENLINE_ADMIN_TOKEN or the file that `--token-file` names".to_owned()
+            }
+            Self::Token(Interface::Publishers) => {
+                "a key has visible ASCII characters only: look at OPENLINE_KEY, `--key`, or the file that `--key-file` names".to_owned()
             }
         };
         Some(hint.into())
-    }
-}
-
-impl AdminUrl {
-    /// Whether TLS is spoken there.
-    pub(crate) fn has_tls(&self) -> bool {
-        self.has_tls
-    }
-
-    /// The host without the brackets of an IPv6 address.
-    fn host(&self) -> &str {
-        self.host.trim_matches(['[', ']'])
-    }
-}
-
-impl FromStr for AdminUrl {
-    type Err = AdminUrlError;
-
-    fn from_str(text: &str) -> Result<Self, AdminUrlError> {
-        let form = || AdminUrlError::Form(text.chars().take(80).collect());
-        let uri: Uri = text.parse().map_err(|_| form())?;
-        let scheme = uri.scheme_str().ok_or_else(form)?;
-        let has_tls = match scheme {
-            "http" => false,
-            "https" => true,
-            other => return Err(AdminUrlError::Scheme(other.into())),
-        };
-        let authority = uri.authority().ok_or_else(form)?;
-        // Otherwise a port that is not a number would be taken for 80.
-        let port = authority.as_str().strip_prefix(authority.host());
-        let odd = port.is_none_or(|port| !port.is_empty() && authority.port_u16().is_none())
-            || uri.query().is_some();
-        if odd || authority.host().is_empty() {
-            return Err(form());
-        }
-        Ok(Self {
-            has_tls,
-            host: authority.host().into(),
-            port: authority
-                .port_u16()
-                .unwrap_or(if has_tls { 443 } else { 80 }),
-            prefix: uri.path().trim_end_matches('/').into(),
-        })
-    }
-}
-
-impl fmt::Display for AdminUrl {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            has_tls,
-            host,
-            port,
-            prefix,
-        } = self;
-        let scheme = if *has_tls { "https" } else { "http" };
-        write!(f, "{scheme}://{host}:{port}{prefix}")
     }
 }
 
@@ -231,39 +200,80 @@ impl fmt::Display for AdminUrl {
 impl Client {
     /// A client for an address, with a token or without one, and with the
     /// settings of TLS if the address has that.
-    pub(crate) fn new(
-        url: AdminUrl,
-        token: Option<String>,
-        tls: Option<Arc<ClientConfig>>,
-    ) -> Self {
+    pub(crate) fn new(url: HostUrl, token: Option<String>, tls: Option<Arc<ClientConfig>>) -> Self {
         Self { url, token, tls }
     }
 
-    /// Sends a request. `sent` is called with the number of bytes of the body
-    /// that the network has taken so far.
+    /// Sends a request whose answer is JSON. `sent` is called with the number of
+    /// bytes of the body that the network has taken so far.
     pub(crate) async fn ask(
         &self,
         ask: Ask,
         sent: impl FnMut(u64) + Send + 'static,
     ) -> Result<Reply, ClientError> {
-        let timeout = ask.timeout;
+        let answer = self.answer(ask, sent).await?;
+        let status = answer.status;
+        if answer.body.is_empty() {
+            let body = Value::Null;
+            return Ok(Reply { status, body });
+        }
+        let body = serde_json::from_slice(&answer.body)
+            .map_err(|_| self.broken(format!("status {status} without JSON")))?;
+        Ok(Reply { status, body })
+    }
+
+    /// The same; the answer as it came.
+    pub(crate) async fn answer(
+        &self,
+        ask: Ask,
+        sent: impl FnMut(u64) + Send + 'static,
+    ) -> Result<Answer, ClientError> {
+        let (timeout, request) = (ask.timeout, self.request(ask, Box::new(sent))?);
         let stream = self.connect().await?;
-        let answering = Box::pin(async {
-            match &self.tls {
-                None => self.exchange(stream, ask, sent).await,
-                Some(config) => {
-                    let stream = self.secure(config, stream).await?;
-                    self.exchange(stream, ask, sent).await
-                }
+        let exchange = async {
+            let (answer, mut connection) = self.head(stream, request).await?;
+            let answer = self.whole(answer).await;
+            connection.abort_all();
+            answer
+        };
+        self.within(timeout, exchange).await
+    }
+
+    /// Sends a request whose answer flows, with a further header.
+    pub(crate) async fn open(
+        &self,
+        ask: Ask,
+        header: Option<(HeaderName, HeaderValue)>,
+    ) -> Result<Opened, ClientError> {
+        let (timeout, mut request) = (ask.timeout, self.request(ask, Box::new(|_| {}))?);
+        request.headers_mut().extend(header);
+        let stream = self.connect().await?;
+        let exchange = async {
+            let (answer, connection) = self.head(stream, request).await?;
+            if answer.status() != 200 {
+                return Ok(Opened::Other(self.whole(answer).await?));
             }
-        });
-        let answered = tokio::time::timeout(timeout, answering).await;
+            Ok(Opened::Flow(Flow {
+                url: self.url.clone(),
+                body: answer.into_body(),
+                _connection: connection,
+            }))
+        };
+        self.within(timeout, exchange).await
+    }
+
+    async fn within<T>(
+        &self,
+        timeout: Duration,
+        exchange: impl Future<Output = Result<T, ClientError>>,
+    ) -> Result<T, ClientError> {
+        let answered = tokio::time::timeout(timeout, Box::pin(exchange)).await;
         answered.map_err(|_| ClientError::Timeout(self.url.clone(), timeout))?
     }
 
     async fn connect(&self) -> Result<TcpStream, ClientError> {
         let failed = |cause: String| ClientError::Connect(self.url.clone(), cause);
-        let connecting = TcpStream::connect((self.url.host(), self.url.port));
+        let connecting = TcpStream::connect(self.url.place());
         match tokio::time::timeout(CONNECT_TIMEOUT, connecting).await {
             Ok(Ok(stream)) => Ok(stream),
             Ok(Err(error)) => Err(failed(error.to_string())),
@@ -271,80 +281,66 @@ impl Client {
         }
     }
 
-    /// Makes the TLS handshake.
-    async fn secure(
-        &self,
-        config: &Arc<ClientConfig>,
-        stream: TcpStream,
-    ) -> Result<TlsStream<TcpStream>, ClientError> {
-        let host = self.url.host();
+    /// Makes the TLS handshake, if the address has TLS.
+    async fn secure(&self, stream: TcpStream) -> Result<Box<dyn Duplex>, ClientError> {
+        let Some(config) = &self.tls else {
+            return Ok(Box::new(stream));
+        };
+        let (host, _) = self.url.place();
         let name = ServerName::try_from(host.to_owned()).map_err(|_| {
             let hint = "name it by a host name or an address";
             let what = format!("cannot be verified: `{host}` is no name for a certificate");
             ClientError::Tls(self.url.clone(), Hinted::new(what, hint))
         })?;
         let connecting = TlsConnector::from(Arc::clone(config)).connect(name, stream);
-        connecting
-            .await
-            .map_err(|error| match trust::failure(&error, host) {
+        match connecting.await {
+            Ok(stream) => Ok(Box::new(stream)),
+            Err(error) => Err(match trust::failure(&error, host) {
                 Some(failure) => ClientError::Tls(self.url.clone(), failure),
                 None => ClientError::Closed(self.url.clone()),
-            })
+            }),
+        }
     }
 
-    async fn exchange(
+    /// Sends a request: the head of its answer, and the connection, which has to
+    /// live as long as the body is read.
+    async fn head(
         &self,
-        stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
-        ask: Ask,
-        sent: impl FnMut(u64) + Send + 'static,
-    ) -> Result<Reply, ClientError> {
-        let broken = |cause: String| ClientError::Broken(self.url.clone(), cause);
-        let request = self.request(ask, Box::new(sent))?;
+        stream: TcpStream,
+        request: Request<Pieces>,
+    ) -> Result<(Response<Incoming>, JoinSet<()>), ClientError> {
+        let stream = self.secure(stream).await?;
         let opened = http1::handshake(TokioIo::new(AnsweredEarly::new(stream))).await;
-        let (mut sender, connection) = opened.map_err(|error| broken(error.to_string()))?;
-        let asking = async {
-            let answer = sender.send_request(request).await;
-            let answer = answer.map_err(|error| self.failed(&error))?;
-            let (parts, body) = answer.into_parts();
-            let body = Limited::new(body, ANSWER_BYTES_MAX).collect().await;
-            let body = body.map_err(|error| match error.downcast_ref() {
-                Some(error) => self.failed(error),
-                None => broken(error.to_string()),
-            })?;
-            Ok::<_, ClientError>((parts.status.as_u16(), body.to_bytes()))
-        };
-        let mut asking = std::pin::pin!(asking);
-        let answer = tokio::select! {
-            answer = asking.as_mut() => answer,
-            // The connection ends first if the host closes it after its answer.
-            _ = connection => asking.await,
-        };
-        let (status, body) = answer?;
-        if body.is_empty() {
-            let body = Value::Null;
-            return Ok(Reply { status, body });
-        }
-        let body = serde_json::from_slice(&body)
-            .map_err(|_| broken(format!("status {status} without JSON")))?;
-        Ok(Reply { status, body })
+        let (mut sender, connection) = opened.map_err(|error| self.broken(error.to_string()))?;
+        let mut driving = JoinSet::new();
+        driving.spawn(async {
+            // What fails, fails for the request as well.
+            let _ = connection.await;
+        });
+        let answer = sender.send_request(request).await;
+        Ok((answer.map_err(|error| self.failed(&error))?, driving))
     }
 
-    /// Why an exchange has failed: the stream ended early, or the answer was
-    /// invalid.
+    async fn whole(&self, answer: Response<Incoming>) -> Result<Answer, ClientError> {
+        let (parts, body) = answer.into_parts();
+        let body = Limited::new(body, ANSWER_BYTES_MAX).collect().await;
+        let body = body.map_err(|error| match error.downcast_ref() {
+            Some(error) => self.failed(error),
+            None => self.broken(error.to_string()),
+        })?;
+        Ok(Answer {
+            status: parts.status.as_u16(),
+            retry_after: retry_after(&parts.headers),
+            body: body.to_bytes(),
+        })
+    }
+
+    fn broken(&self, cause: String) -> ClientError {
+        ClientError::Broken(self.url.clone(), cause)
+    }
+
     fn failed(&self, error: &hyper::Error) -> ClientError {
-        let cause = error.source().and_then(|cause| cause.downcast_ref());
-        let is_cut = cause.is_some_and(|cause: &io::Error| {
-            matches!(
-                cause.kind(),
-                ErrorKind::ConnectionReset | ErrorKind::BrokenPipe | ErrorKind::UnexpectedEof
-            )
-        });
-        // Canceled means that the connection had ended before the request was
-        // sent.
-        if error.is_incomplete_message() || error.is_canceled() || error.is_closed() || is_cut {
-            return ClientError::Closed(self.url.clone());
-        }
-        ClientError::Broken(self.url.clone(), error.to_string())
+        failed(&self.url, error)
     }
 
     fn request(
@@ -358,11 +354,11 @@ impl Client {
             handed: 0,
             sent,
         };
-        let form = |error: http::Error| ClientError::Broken(self.url.clone(), error.to_string());
+        let form = |error: http::Error| self.broken(error.to_string());
         let mut request = Request::builder()
             .method(ask.method)
-            .uri(format!("{}{}", self.url.prefix, ask.path))
-            .header(HOST, format!("{}:{}", self.url.host, self.url.port))
+            .uri(format!("{}{}", self.url.prefix(), ask.path))
+            .header(HOST, self.url.authority())
             .body(pieces)
             .map_err(form)?;
         let headers = request.headers_mut();
@@ -371,7 +367,7 @@ impl Client {
         }
         if let Some(token) = &self.token {
             let value = HeaderValue::from_str(&format!("Bearer {token}"));
-            let mut value = value.map_err(|_| ClientError::Token)?;
+            let mut value = value.map_err(|_| ClientError::Token(self.url.interface()))?;
             value.set_sensitive(true);
             headers.insert(AUTHORIZATION, value);
         }
@@ -379,10 +375,51 @@ impl Client {
     }
 }
 
+/// When to ask again, in seconds (RFC 9110 section 10.2.3). A host never says it
+/// as a date.
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let text = headers.get(RETRY_AFTER)?.to_str().ok()?;
+    text.parse().ok().map(Duration::from_secs)
+}
+
+/// Why an exchange has failed: the stream ended early, or the answer was
+/// invalid.
+fn failed(url: &HostUrl, error: &hyper::Error) -> ClientError {
+    let cause = error.source().and_then(|cause| cause.downcast_ref());
+    let is_cut = cause.is_some_and(|cause: &io::Error| {
+        matches!(
+            cause.kind(),
+            ErrorKind::ConnectionReset | ErrorKind::BrokenPipe | ErrorKind::UnexpectedEof
+        )
+    });
+    // Canceled means that the connection had ended before the request was
+    // sent.
+    if error.is_incomplete_message() || error.is_canceled() || error.is_closed() || is_cut {
+        return ClientError::Closed(url.clone());
+    }
+    ClientError::Broken(url.clone(), error.to_string())
+}
+
 impl fmt::Debug for Client {
     /// Does not show the token.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Client({})", self.url)
+    }
+}
+
+impl Flow {
+    /// The next piece; none at the end.
+    pub(crate) async fn next(&mut self) -> Result<Option<Bytes>, ClientError> {
+        loop {
+            let frame = tokio::time::timeout(SILENCE_MAX, self.body.frame()).await;
+            let frame = frame.map_err(|_| ClientError::Timeout(self.url.clone(), SILENCE_MAX))?;
+            let Some(frame) = frame else { return Ok(None) };
+            let frame = frame.map_err(|error| failed(&self.url, &error))?;
+            // Trailers have no meaning here.
+            if let Ok(piece) = frame.into_data() {
+                return Ok(Some(piece));
+            }
+        }
     }
 }
 
@@ -428,44 +465,12 @@ mod tests {
 
     use super::*;
 
-    #[test]
-    fn addresses_as_people_write_them() {
-        for (text, shown) in [
-            ("http://127.0.0.1:18080", "http://127.0.0.1:18080"),
-            ("http://localhost:8081/", "http://localhost:8081"),
-            ("http://host.example", "http://host.example:80"),
-            ("http://[::1]:9/admin/", "http://[::1]:9/admin"),
-            ("https://host.example", "https://host.example:443"),
-            ("https://[::1]:9", "https://[::1]:9"),
-        ] {
-            assert_eq!(text.parse::<AdminUrl>().unwrap().to_string(), shown);
-        }
-        for text in ["wss://127.0.0.1:18080", "ws://127.0.0.1:18080"] {
-            let error = text.parse::<AdminUrl>().unwrap_err();
-            assert!(matches!(error, AdminUrlError::Scheme(_)), "{text}");
-        }
-        for text in [
-            "",
-            "127.0.0.1:18080",
-            "localhost",
-            "/v1",
-            "http://",
-            "http://:8081",
-            "http://a@b:1",
-            "http://host:99999",
-            "http://host:",
-            "http://host:1/?x=1",
-        ] {
-            let error = text.parse::<AdminUrl>();
-            assert!(matches!(error, Err(AdminUrlError::Form(_))), "{text}");
-        }
-    }
-
     #[tokio::test]
     async fn a_host_that_ends_is_told_from_what_is_no_host() {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
-        let client = Client::new(url.parse().unwrap(), None, None);
+        let url = HostUrl::parse(&url, Interface::Admin).unwrap();
+        let client = Client::new(url, None, None);
         let ask = || Ask {
             method: "GET",
             path: "/v1/functions".into(),

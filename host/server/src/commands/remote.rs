@@ -4,7 +4,6 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::commands::client::{AdminUrl, AdminUrlError, Ask, Client, ClientError, Reply};
 use anyhow::bail;
 use clap::Args;
 use openline_core::name::{AliasName, FunctionName, TriggerName};
@@ -12,7 +11,9 @@ use openline_hint::{Hint, Hinted};
 use serde_json::Value;
 
 use crate::causes;
+use crate::commands::client::{Ask, Client, ClientError, Reply};
 use crate::commands::trust::{self, Trust};
+use crate::commands::url::{HostUrl, HostUrlError, Interface};
 use crate::hints::Refused;
 use crate::telemetry::print;
 
@@ -43,7 +44,7 @@ pub(crate) struct RemoteArguments {
         default_value = "http://127.0.0.1:18080",
         value_parser = url
     )]
-    admin: AdminUrl,
+    admin: HostUrl,
     /// A file with the certificates of the authorities to trust, in PEM, for a
     /// host that is asked by https:// [default: those of the system]
     #[arg(long, env = "OPENLINE_ADMIN_CA", value_name = "FILE")]
@@ -86,10 +87,8 @@ impl RemoteArguments {
         let token = token.filter(|token| !token.is_empty());
         // Check this before a connection is made: such a token could not be
         // sent.
-        let sendable = |byte: u8| byte.is_ascii_graphic() || byte == b' ';
-        let is_sendable = |token: &String| token.bytes().all(sendable);
-        if !token.iter().all(is_sendable) {
-            return Err(unasked(&ClientError::Token));
+        if !token.iter().all(|token| is_sendable(token)) {
+            return Err(unasked(&ClientError::Token(Interface::Admin)));
         }
         let tls = self.admin.has_tls();
         let tls = tls.then(|| trust::client(Trust::Authorities(self.ca.as_deref())));
@@ -152,13 +151,20 @@ impl Remote {
     }
 }
 
+/// Whether a token or a key has only characters that headers have.
+pub(crate) fn is_sendable(token: &str) -> bool {
+    token
+        .bytes()
+        .all(|byte| byte.is_ascii_graphic() || byte == b' ')
+}
+
 /// The exit code of the process after an error of these commands.
 pub(crate) fn exit_code(error: &anyhow::Error) -> Option<u8> {
     error.is::<Refused>().then_some(EXIT_REFUSED)
 }
 
 /// Why there is no answer.
-fn unasked(error: &ClientError) -> anyhow::Error {
+pub(crate) fn unasked(error: &ClientError) -> anyhow::Error {
     Hinted::about(error.to_string(), error).into()
 }
 
@@ -175,9 +181,8 @@ fn words(reply: &Reply) -> Hinted {
 
 // === arguments ===
 
-fn url(text: &str) -> Result<AdminUrl, String> {
-    text.parse()
-        .map_err(|error: AdminUrlError| error.explained())
+fn url(text: &str) -> Result<HostUrl, String> {
+    HostUrl::parse(text, Interface::Admin).map_err(|error: HostUrlError| error.explained())
 }
 
 /// A function's name, as an argument.

@@ -64,6 +64,31 @@ pub(crate) fn plain_json(json: &str) -> String {
     plain
 }
 
+/// A JSON value of somebody else on one line that cannot control a terminal. It
+/// stays as it was written: a number may be larger than those of Rust.
+pub(crate) fn plain_value(json: &str) -> String {
+    let mut plain = String::with_capacity(json.len());
+    let (mut in_text, mut is_escaped) = (false, false);
+    for letter in json.chars() {
+        match letter {
+            // White space between the parts.
+            '\n' | '\r' | '\t' if !in_text => plain.push(' '),
+            _ if escape::is_plain(letter) => plain.push(letter),
+            _ => {
+                for unit in letter.encode_utf16(&mut [0; 2]) {
+                    // Writing to a string does not fail.
+                    let _ = write!(plain, "\\u{unit:04x}");
+                }
+            }
+        }
+        if letter == '"' && !is_escaped {
+            in_text = !in_text;
+        }
+        is_escaped = in_text && letter == '\\' && !is_escaped;
+    }
+    plain
+}
+
 /// A text or a number of an answer; `-` if there is none.
 pub(crate) fn cell(value: &Value) -> String {
     match value {
@@ -139,6 +164,13 @@ mod tests {
                 .all(|letter| letter == '\n' || escape::is_plain(letter))
         );
         assert_eq!(serde_json::from_str::<Value>(&text).unwrap(), value);
+    }
+
+    #[test]
+    fn a_value_of_somebody_else_is_on_one_line_and_the_same() {
+        let value = "{\n\t\"a\\\"\t\": [1e999, \"\\\\\",\r\"\u{9b}\u{e0041}\"]}";
+        let expected = "{  \"a\\\"\\u0009\": [1e999, \"\\\\\", \"\\u009b\\udb40\\udc41\"]}";
+        assert_eq!(plain_value(value), expected);
     }
 
     #[test]

@@ -94,7 +94,7 @@ pub(crate) fn failure(error: &io::Error, host: &str) -> Option<Hinted> {
         Error::InvalidCertificate(error) => certificate(error, host),
         Error::InvalidMessage(_) => (
             "does not speak TLS".into(),
-            "write `http://` if this is the admin interface; the host says at its start where that is",
+            "write `http://`, if this is the right port; the host says at its start where its interfaces are",
         ),
         Error::AlertReceived(alert) => (
             format!("refuses the TLS handshake ({alert:?})"),
@@ -113,7 +113,7 @@ fn certificate(error: &CertificateError, host: &str) -> (String, &'static str) {
         // The signature is wrong where another authority has the same name.
         CertificateError::UnknownIssuer | CertificateError::BadSignature => (
             "has a certificate of an authority that is not trusted here".into(),
-            "name the file of the authority's certificate, or of a self-signed one, with `--ca FILE` or OPENLINE_ADMIN_CA",
+            "name the file of the authority's certificate, or of a self-signed one, with `--ca FILE`",
         ),
         CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => (
             format!("has a certificate that is not for `{host}`"),
