@@ -344,7 +344,12 @@ pub(crate) async fn values(call: Call) -> Answered {
     let form = "a whole number";
     let after = call.query.parsed("after", form, |text| text.parse().ok())?;
     let space = place.present(&name)?;
-    let found = space.values(&name, after.unwrap_or(0), limit + 1);
+    // One more, to know whether there are more; bytes end the page below.
+    let at_most = PageLimit {
+        count: limit + 1,
+        bytes: usize::MAX,
+    };
+    let found = space.values(&name, after.unwrap_or(0), at_most);
     let mut found = found.ok_or_else(|| not_kept("values by key"))?;
     let all = found.len();
     found.truncate(fitting(&found, limit));

@@ -1,5 +1,6 @@
 //! Our own requests: `/v1/…`.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use bytestring::ByteString;
@@ -23,9 +24,13 @@ use openline_dialects::rest::{
 
 use crate::access::{Denied, Place};
 use crate::failed::Failed;
-use crate::publish::{Done, Fault, position, publish, tags};
+use crate::publish::{Begun, Done, Fault, begin, position, tags};
 use crate::reading::{PAGE_BYTES, count, list, looked, with_all};
 use crate::{Call, Reply, connections, poll, stream};
+
+/// Publications of one request that wait for the disk at a time, as of a
+/// connection of a dialect.
+const UNDER_WAY_MAX: usize = 64;
 
 /// Answers a request.
 pub(crate) async fn answer(mut call: Call<'_>) -> Reply {
@@ -77,16 +82,27 @@ async fn publish_all(call: &mut Call<'_>, place: &Place, key: &Key) -> Result<Re
     let Publications { list, is_batch } = Publications::read(&body.bytes)?;
     let is_one = !is_batch && list.iter().all(|it| !it.is_broadcast);
     let mut outcomes: Vec<(String, Result<Done, ApiError>)> = Vec::new();
+    // Those that wait for the disk wait together, or each would wait for a write
+    // of its own.
+    let mut under_way = VecDeque::new();
     for publication in list {
         let channels = publication.channels.clone();
         let publishing = publishing(publication);
         for channel in channels {
-            let done = match &publishing {
-                Ok(publishing) => publish(place, key, &channel, publishing.clone()).await,
+            let begun = match &publishing {
+                Ok(publishing) => begin(place, key, &channel, publishing.clone()).await,
                 Err(fault) => Err(fault.clone()),
             };
-            outcomes.push((channel, done.map_err(|fault| fault.ours())));
+            under_way.push_back((channel, begun));
+            if under_way.len() == UNDER_WAY_MAX
+                && let Some(first) = under_way.pop_front()
+            {
+                outcomes.push(ended(first).await);
+            }
         }
+    }
+    for each in under_way {
+        outcomes.push(ended(each).await);
     }
     let positions: Vec<_> = outcomes
         .iter()
@@ -105,6 +121,17 @@ async fn publish_all(call: &mut Call<'_>, place: &Place, key: &Key) -> Result<Re
         return Ok(rest::published(view).into());
     }
     Ok(rest::batch(views).into())
+}
+
+/// What became of a publication of the batch.
+async fn ended(
+    (channel, begun): (String, Result<Begun, Fault>),
+) -> (String, Result<Done, ApiError>) {
+    let done = match begun {
+        Ok(begun) => begun.end().await,
+        Err(fault) => Err(fault),
+    };
+    (channel, done.map_err(|fault| fault.ours()))
 }
 
 fn published<'a>(done: &'a Done, position: Option<&'a str>) -> Published<'a> {

@@ -9,6 +9,7 @@ use openline_broker::channel::Publish;
 use openline_broker::outcome::{Outcome, PublishError};
 use openline_broker::position::Position;
 use openline_broker::publication::{Data, Tags};
+use openline_channels::durable::Answered;
 use openline_channels::space::{Publishing, Space};
 use openline_channels::wakeups::Wakeups;
 use openline_core::key::Scope;
@@ -54,13 +55,32 @@ impl Done {
     }
 }
 
+/// A publication that is in its channel, and may wait for the disk.
+#[derive(Debug)]
+pub(crate) struct Begun {
+    channel: ChannelName,
+    /// The id that it was given.
+    id: Option<ByteString>,
+    answered: Answered,
+}
+
 /// Publishes, if the key may.
 pub(crate) async fn publish(
     place: &Place,
     key: &Key,
     channel: &str,
-    mut publishing: Publishing,
+    publishing: Publishing,
 ) -> Result<Done, Fault> {
+    begin(place, key, channel, publishing).await?.end().await
+}
+
+/// Publishes, if the key may, and does not wait for the disk.
+pub(crate) async fn begin(
+    place: &Place,
+    key: &Key,
+    channel: &str,
+    mut publishing: Publishing,
+) -> Result<Begun, Fault> {
     let (name, space) = place.channel(key, Scope::Publish, channel)?;
     let bytes = publishing.request.data.bytes();
     let most = place.limits.message_bytes;
@@ -74,42 +94,50 @@ pub(crate) async fn publish(
     if publishing.request.id.is_none() && !counts {
         publishing.request.id = Some(unique().into());
     }
-    let given = publishing.request.id.clone();
-    let outcome = put(&space, &name, publishing)
-        .await
-        .map_err(Fault::Refused)?;
-    let id = match (given, outcome.position) {
-        (Some(id), _) => id.to_string(),
-        (None, Some(position)) => position.to_string(),
-        (None, None) => unique(),
-    };
-    Ok(Done {
+    let id = publishing.request.id.clone();
+    let answered = put(&space, &name, publishing).await;
+    Ok(Begun {
         channel: name,
         id,
-        outcome,
+        answered: answered.map_err(Fault::Refused)?,
     })
+}
+
+impl Begun {
+    /// Waits until it is done.
+    pub(crate) async fn end(self) -> Result<Done, Fault> {
+        let outcome = self.answered.wait().await.map_err(Fault::Refused)?;
+        let id = match (self.id, outcome.position) {
+            (Some(id), _) => id.to_string(),
+            (None, Some(position)) => position.to_string(),
+            (None, None) => unique(),
+        };
+        Ok(Done {
+            channel: self.channel,
+            id,
+            outcome,
+        })
+    }
 }
 
 async fn put(
     space: &Arc<Space>,
     name: &ChannelName,
     publishing: Publishing,
-) -> Result<Outcome, PublishError> {
+) -> Result<Answered, PublishError> {
     let subscribers = space.subscribers(name);
     // A request may have many publications, and none of them has to wait: without
     // this they would all be one turn on the thread.
     for _ in 0..=subscribers.min(SUBSCRIBERS_AT_ONCE_MAX) / SUBSCRIBERS_OF_A_STEP {
         tokio::task::coop::consume_budget().await;
     }
-    let answered = if subscribers <= SUBSCRIBERS_AT_ONCE_MAX {
-        space.publish(name, publishing, &mut Wakeups::default())
-    } else {
-        let (space, name) = (Arc::clone(space), name.clone());
-        let putting = move || space.publish(&name, publishing, &mut Wakeups::default());
-        let put = tokio::task::spawn_blocking(putting).await;
-        put.map_err(|_| PublishError::Unavailable)?
-    };
-    answered.wait().await
+    if subscribers <= SUBSCRIBERS_AT_ONCE_MAX {
+        return Ok(space.publish(name, publishing, &mut Wakeups::default()));
+    }
+    let (space, name) = (Arc::clone(space), name.clone());
+    let putting = move || space.publish(&name, publishing, &mut Wakeups::default());
+    let put = tokio::task::spawn_blocking(putting).await;
+    put.map_err(|_| PublishError::Unavailable)
 }
 
 /// A publication of data and nothing else.

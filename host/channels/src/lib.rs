@@ -23,6 +23,7 @@ pub mod received;
 pub mod shared;
 pub mod space;
 mod subscribing;
+mod sweeping;
 pub mod sweeps;
 mod sync;
 mod tags;

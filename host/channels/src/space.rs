@@ -3,12 +3,11 @@
 //! A channel is in its space while it has subscribers, something to remember, or
 //! a position that is still kept. What it remembers, the channel itself and its
 //! subscribers are charged to the space's part of the host's `channel_bytes`;
-//! publications and subscriptions that would exceed it are refused. Moments at which something ends are in order, so [`Space::sweep`]
-//! looks at nothing else.
+//! publications and subscriptions that would exceed it are refused. Moments at
+//! which something ends are in order, so that a sweep looks at nothing else.
 
 use std::collections::BTreeSet;
-use std::sync::{Arc, OnceLock, Weak};
-use std::time::Duration;
+use std::sync::{Arc, OnceLock};
 
 use dashmap::DashMap;
 use openline_broker::channel::{Backlog, Publish, Room};
@@ -32,21 +31,10 @@ use crate::joining;
 use crate::listener::{self, Audience};
 use crate::shared::SharedMessage;
 use crate::subscribing::{SubscribeError, Subscribing};
-use crate::sweeps::{Sweeps, Swept};
+use crate::sweeps::Sweeps;
 use crate::sync::{AtomicBool, AtomicU64, Mutex, MutexGuard, Ordering, RwLock};
 use crate::time::now;
 use crate::wakeups::Wakeups;
-
-/// Channels that one sweep looks at, so that it does not keep its thread.
-const SWEPT_MAX: usize = 4_096;
-
-/// Messages that one sweep puts into outboxes, for the same reason: some
-/// milliseconds. A single publication may have more receivers, and is not divided.
-const TOLD_MAX: usize = 65_536;
-
-/// How long a sweep leaves a channel alone that had something due which the store
-/// did not take.
-const AGAIN: Duration = Duration::from_millis(500);
 
 /// A set of channels.
 #[derive(Debug)]
@@ -57,13 +45,13 @@ pub struct Space {
     generation: AtomicU64,
     pub(crate) budget: Budget,
     /// When a channel is to be looked at: each is here at most once.
-    due: Mutex<BTreeSet<(Moment, ChannelName)>>,
-    sweeps: Arc<Sweeps>,
+    pub(crate) due: Mutex<BTreeSet<(Moment, ChannelName)>>,
+    pub(crate) sweeps: Arc<Sweeps>,
     keeper: OnceLock<Keeper>,
     /// The functions that its channels wake.
     audience: Audience,
     /// Whether it is in the list of the sweeps.
-    is_listed: AtomicBool,
+    pub(crate) is_listed: AtomicBool,
 }
 
 /// What is to be published, and to whom.
@@ -462,99 +450,6 @@ impl Space {
     pub fn subscribers(&self, name: &ChannelName) -> usize {
         let entry = self.entries.get(name).map(|entry| Arc::clone(&entry));
         entry.map_or(0, |entry| entry.state.lock().subscribers.len())
-    }
-
-    /// Has the sweeps look at it, if it has anything for them.
-    pub(crate) fn list(self: &Arc<Self>) {
-        if !self.due.lock().is_empty() && !self.is_listed.swap(true, Ordering::AcqRel) {
-            let space: Weak<Self> = Arc::downgrade(self);
-            self.sweeps.add(space);
-        }
-    }
-
-    /// Does what has become due, for at most [`SWEPT_MAX`] channels and about
-    /// [`TOLD_MAX`] messages; whether there is more.
-    pub fn sweep(self: &Arc<Self>) -> bool {
-        let now = now();
-        let mut told = 0;
-        for _ in 0..SWEPT_MAX {
-            if told >= TOLD_MAX {
-                return true;
-            }
-            let name = {
-                let mut due = self.due.lock();
-                match due.first() {
-                    Some((at, _)) if *at <= now => {}
-                    _ => return false,
-                }
-                due.pop_first().map(|(_, name)| name)
-            };
-            if let Some(name) = name {
-                told += self.expire(&name, TOLD_MAX - told);
-            }
-        }
-        true
-    }
-
-    /// Does what has become due in one channel; about how many messages that were,
-    /// of which there may be so many, or those of one publication.
-    fn expire(self: &Arc<Self>, name: &ChannelName, told_max: usize) -> usize {
-        let mut wakeups = Wakeups::default();
-        let told = self.with(name, false, |entry, state, now| {
-            state.due = None;
-            let counts = state.terms.recovery;
-            let State {
-                channel,
-                subscribers,
-                listeners,
-                ..
-            } = state;
-            let Some(channel) = channel else { return 0 };
-            let (mut events, mut removed) = (Vec::new(), 0);
-            let receivers = subscribers.len();
-            let expired = channel.expire(
-                (now, told_max / receivers.max(1)),
-                |publication| {
-                    removed += 1;
-                    let delivery = Delivery {
-                        compress: Compress::Configured,
-                        except: &Except::NOBODY,
-                        counts,
-                    };
-                    listener::tell(listeners, publication, &Except::NOBODY);
-                    entry::deliver(subscribers, publication, delivery, &mut wakeups)
-                },
-                |event| events.push(event),
-            );
-            for event in &events {
-                entry::tell(subscribers, name, event, &mut wakeups);
-            }
-            let mut has_more = expired.has_more;
-            if let Some(keeper) = self.keeper() {
-                has_more &= keeper.write(entry, state, expired.changes, None);
-            }
-            // What is still due could not be done: not again at once.
-            state.not_before = match has_more {
-                true => Moment::default(),
-                false => now.plus(AGAIN),
-            };
-            (removed + events.len()) * receivers
-        });
-        told.unwrap_or_default()
-    }
-}
-
-impl Swept for Space {
-    fn sweep(self: Arc<Self>) -> bool {
-        Self::sweep(&self)
-    }
-
-    fn unlist(&self) {
-        self.is_listed.store(false, Ordering::Release);
-    }
-
-    fn list(self: Arc<Self>) {
-        Self::list(&self);
     }
 }
 

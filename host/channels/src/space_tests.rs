@@ -11,6 +11,7 @@ use openline_core::limits::{FunctionLimits, OutboxOverflow};
 use openline_core::name::FunctionName;
 
 use super::*;
+use crate::sweeping::SWEPT_MAX;
 use crate::budget::HostBudget;
 use crate::connection::{Facts, SocketOwner};
 use crate::hub::Hub;

@@ -214,16 +214,7 @@ async fn come_and_go(order: &Order) -> anyhow::Result<Figures> {
                     frames.extend(peer.command("unsubscribe", &channel));
                 }
                 peer.send(&frames).await?;
-                let mut missing = 2 * COMING_DEPTH;
-                while missing > 0 {
-                    peer.lines(|line| {
-                        let is_answer = line.starts_with(b"{\"id\"");
-                        ensure!(is_answer && !contains(line, b"\"error\""), "{line:?}");
-                        missing -= 1;
-                        Ok(())
-                    })
-                    .await?;
-                }
+                answers(&mut peer, 2 * COMING_DEPTH).await?;
                 count += u64::from(COMING_DEPTH);
             }
             anyhow::Ok(count)
@@ -239,6 +230,20 @@ async fn come_and_go(order: &Order) -> anyhow::Result<Figures> {
         ("CPU, µs for both", cpu * 1e6 / count),
         ("of both/s", count / began.elapsed().as_secs_f64()),
     ]))
+}
+
+/// Reads so many answers, none of which is an error.
+async fn answers(peer: &mut Speaker, mut missing: u32) -> anyhow::Result<()> {
+    while missing > 0 {
+        peer.lines(|line| {
+            let is_answer = line.starts_with(b"{\"id\"") && !contains(line, b"\"error\"");
+            ensure!(is_answer, "{}", String::from_utf8_lossy(line));
+            missing -= 1;
+            Ok(())
+        })
+        .await?;
+    }
+    Ok(())
 }
 
 fn contains(line: &[u8], part: &[u8]) -> bool {
@@ -310,9 +315,12 @@ async fn hold(order: &Order, connections: u32, each: u32, shared: bool) -> anyho
         false => json!({ "channel": format!("plain:{peer}-{number}") }),
     };
     for (number, peer) in peers.iter_mut().enumerate() {
+        let mut frames = Vec::new();
         for each in 0..each {
-            peer.ask("subscribe", channel(number, each)).await?;
+            frames.extend(peer.command("subscribe", &channel(number, each)));
         }
+        peer.send(&frames).await?;
+        answers(peer, each).await?;
     }
     sleep(REST).await;
     let grown = resident_bytes(order.process)?.saturating_sub(before);

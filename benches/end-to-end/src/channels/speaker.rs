@@ -17,6 +17,9 @@ const TEXT: u8 = 0x81;
 const OPCODES: u8 = 0x0F;
 const CLOSE: u8 = 0x08;
 
+/// A ping, and the answer to it.
+const PING: &[u8] = b"{}";
+
 /// Room for a read.
 const READ_BYTES: usize = 4 << 10;
 
@@ -94,7 +97,7 @@ impl Speaker {
         self.read.reserve(READ_BYTES);
         let read = self.stream.read_buf(&mut self.read).await?;
         ensure!(read > 0, "the connection has ended");
-        let mut at = 0;
+        let (mut at, mut is_asked) = (0, false);
         while let Some((first, payload)) = whole(&self.read[at..]) {
             let text = &self.read[at..][payload.clone()];
             if first & OPCODES == CLOSE {
@@ -103,6 +106,8 @@ impl Speaker {
             }
             if first == TEXT {
                 let lines = text.split(|byte| *byte == b'\n');
+                let lines = lines.inspect(|line| is_asked |= *line == PING);
+                let lines = lines.filter(|line| *line != PING);
                 lines
                     .filter(|line| !line.is_empty())
                     .try_for_each(&mut each)?;
@@ -110,6 +115,9 @@ impl Speaker {
             at += payload.end;
         }
         self.read.drain(..at);
+        if is_asked {
+            self.send(&frame(TEXT, PING)).await?;
+        }
         Ok(())
     }
 

@@ -43,6 +43,8 @@ mod instance;
 #[path = "../../../channels/src/joining.rs"]
 mod joining;
 mod line;
+#[path = "../../../channels/src/listener.rs"]
+pub mod listener;
 #[path = "../../../channels/src/outbox.rs"]
 mod outbox;
 #[path = "../../../channels/src/outside.rs"]
@@ -59,6 +61,8 @@ pub mod space;
 mod stand_ins;
 #[path = "../../../channels/src/subscribing.rs"]
 mod subscribing;
+#[path = "../../../channels/src/sweeping.rs"]
+mod sweeping;
 #[path = "../../../channels/src/sweeps.rs"]
 pub mod sweeps;
 mod sync;
