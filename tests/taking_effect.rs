@@ -214,6 +214,7 @@ impl Configured {
                 (table, _) if table.contains("function.trigger") => &function["triggers"],
                 ("[[function.auto_response]]", _) => &function["auto_responses"],
                 (table, _) if table.contains("function.channel") => &function["channels"],
+                ("[[function.subscription]]", _) => &function["subscriptions"],
                 (table, _) if table.contains("channel") => &config["channels"],
                 ("[function.limit]", name) => &function["limit"][name],
                 ("[function.instance]", name) => &function["instance"][name],
