@@ -79,7 +79,7 @@ fn little() -> String {
 
 /// The same with another value for every key.
 fn much() -> String {
-    let echo = openline_guests::ECHO_ASYNC;
+    let echo = openline_guests::FAULT_LISTENER_ASYNC;
     let server = other_limits("[server]");
     let api = other_limits("[server.api]");
     let (instance, limit) = (
@@ -114,6 +114,7 @@ fn much() -> String {
          [[function.auto_response]]\ntext = \"a\"\nreply = \"b\"\nmatch = \"prefix\"\n\
          [[function.auto_response]]\nbinary_hex = \"00\"\nreply_hex = \"01\"\n\
          [[function.channel]]\npattern = \"room:*\"\nhistory = {{}}\n\
+         [[function.subscription]]\npattern = \"room:*\"\nown = true\n\
          [[function]]\nname = \"after\"\ncomponent = {echo:?}\nroute = \"/bounded\"\n"
     )
 }

@@ -1,6 +1,6 @@
 //! The terms of channels in the configuration, as the admin interface shows them.
 
-use openline_core::channel::{ChannelTable, HistoryTerms, JoinLeave, KeyedTerms};
+use openline_core::channel::{ChannelTable, HistoryTerms, JoinLeave, KeyedTerms, Subscription};
 use openline_core::units::{ByteSize, Period};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -30,6 +30,25 @@ pub(crate) struct ChannelTermsView {
     /// Who may publish.
     publish: String,
     filters: bool,
+}
+
+/// A `[[function.subscription]]`.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Subscription)]
+pub(crate) struct SubscriptionView {
+    /// Which channels.
+    pattern: String,
+    /// Whether the handler also gets what it has published itself.
+    own: bool,
+}
+
+impl From<&Subscription> for SubscriptionView {
+    fn from(subscription: &Subscription) -> Self {
+        Self {
+            pattern: subscription.pattern.to_string(),
+            own: subscription.own,
+        }
+    }
 }
 
 /// How much a history keeps.
