@@ -79,7 +79,7 @@ fn little() -> String {
 
 /// The same with another value for every key.
 fn much() -> String {
-    let echo = openline_guests::ECHO_ASYNC;
+    let echo = openline_guests::FAULT_LISTENER_ASYNC;
     let server = other_limits("[server]");
     let api = other_limits("[server.api]");
     let (instance, limit) = (
@@ -114,6 +114,7 @@ fn much() -> String {
          [[function.auto_response]]\ntext = \"a\"\nreply = \"b\"\nmatch = \"prefix\"\n\
          [[function.auto_response]]\nbinary_hex = \"00\"\nreply_hex = \"01\"\n\
          [[function.channel]]\npattern = \"room:*\"\nhistory = {{}}\n\
+         [[function.subscription]]\npattern = \"room:*\"\nown = true\n\
          [[function]]\nname = \"after\"\ncomponent = {echo:?}\nroute = \"/bounded\"\n"
     )
 }
@@ -214,6 +215,7 @@ impl Configured {
                 (table, _) if table.contains("function.trigger") => &function["triggers"],
                 ("[[function.auto_response]]", _) => &function["auto_responses"],
                 (table, _) if table.contains("function.channel") => &function["channels"],
+                ("[[function.subscription]]", _) => &function["subscriptions"],
                 (table, _) if table.contains("channel") => &config["channels"],
                 ("[function.limit]", name) => &function["limit"][name],
                 ("[function.instance]", name) => &function["instance"][name],

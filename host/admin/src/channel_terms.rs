@@ -2,7 +2,7 @@
 
 use openline_broker::terms::Found;
 use openline_core::channel::{
-    ChannelPattern, ChannelTable, ChannelTerms, HistoryTerms, JoinLeave, KeyedTerms,
+    ChannelPattern, ChannelTable, ChannelTerms, HistoryTerms, JoinLeave, KeyedTerms, Subscription,
 };
 use openline_core::name::FunctionName;
 use openline_core::units::{ByteSize, Period};
@@ -34,6 +34,25 @@ pub(crate) struct ChannelTermsView {
     /// Who may publish.
     publish: String,
     filters: bool,
+}
+
+/// A `[[function.subscription]]`.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Subscription)]
+pub(crate) struct SubscriptionView {
+    /// Which channels.
+    pattern: String,
+    /// Whether the handler also gets what it has published itself.
+    own: bool,
+}
+
+impl From<&Subscription> for SubscriptionView {
+    fn from(subscription: &Subscription) -> Self {
+        Self {
+            pattern: subscription.pattern.to_string(),
+            own: subscription.own,
+        }
+    }
 }
 
 /// How much a history keeps.

@@ -19,7 +19,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::call::Call;
-use crate::channel_terms::{self, ChannelTermsView};
+use crate::channel_terms::{self, ChannelTermsView, SubscriptionView};
 use crate::json::json;
 use crate::responses::Refused;
 use openline_gateway::reserved::Answer;
@@ -149,6 +149,8 @@ struct FunctionConfigView {
     auto_responses: usize,
     /// Its own channels.
     channels: Vec<ChannelTermsView>,
+    /// The channels that wake it.
+    subscriptions: Vec<SubscriptionView>,
     limit: FunctionLimitsView,
     instance: InstancePolicyView,
 }
@@ -298,6 +300,7 @@ fn function(deployer: &Deployer, of: &FunctionConfig) -> FunctionConfigView {
         triggers: deployer.triggers_of(&of.name).unwrap_or_default(),
         auto_responses: of.auto_responses.len(),
         channels: channel_terms::views(&of.channels),
+        subscriptions: of.subscriptions.iter().map(Into::into).collect(),
         limit: limit(&of.limit),
         instance: instance(&of.instance),
     }

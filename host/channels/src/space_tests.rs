@@ -1,6 +1,7 @@
 //! Channels under attack: what races, what is charged, and what a reload takes.
 
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use openline_broker::channel::Subscribe;
 use openline_broker::terms::TermsTable;
@@ -11,10 +12,10 @@ use openline_core::limits::{FunctionLimits, OutboxOverflow};
 use openline_core::name::FunctionName;
 
 use super::*;
-use crate::sweeping::SWEPT_MAX;
 use crate::budget::HostBudget;
 use crate::connection::{Facts, SocketOwner};
 use crate::hub::Hub;
+use crate::sweeping::SWEPT_MAX;
 
 pub(crate) fn name(text: &str) -> ChannelName {
     ChannelName::new(text).unwrap()

@@ -26,11 +26,12 @@ impl Check<'_> {
         route: Option<&Spanned<String>>,
         written: Vec<Spanned<file::Trigger>>,
         known: &mut TriggerTable<()>,
+        is_woken: bool,
     ) -> Vec<Trigger> {
         let has_none = route.is_none() && written.is_empty();
-        if has_none && !self.inspects(name.get_ref()) {
+        if has_none && !is_woken && !self.inspects(name.get_ref()) {
             let message = format!("`{}` has no route and no trigger", name.get_ref());
-            let hint = "give it a `route`, as in \"/chat/{room}\", or a [[function.trigger]]; or have a rule of a firewall name it with `run_function`";
+            let hint = "give it a `route`, as in \"/chat/{room}\", or a [[function.trigger]]; have a rule of a firewall name it with `run_function`; or give it a [[function.subscription]]";
             self.error(Some(name.span()), &message, hint);
         }
         if let Some(past) = written.get(TRIGGERS_MAX) {

@@ -237,7 +237,8 @@ impl Check<'_> {
         known: &mut TriggerTable<()>,
     ) -> FunctionConfig {
         let (name, route) = (&function.name, function.route.as_ref());
-        let triggers = self.triggers(name, route, function.trigger, known);
+        let is_woken = !function.subscription.is_empty();
+        let triggers = self.triggers(name, route, function.trigger, known, is_woken);
         let instance = self.instance(function.instance, maximum, &triggers);
         let limit = self.limit(function.limit, maximum);
         let auto_responses = self.auto_responses(function.auto_response, limit.auto_responses);
