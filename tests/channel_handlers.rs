@@ -1,5 +1,5 @@
 //! Functions that channels wake: what their handlers get and when, how they fail,
-//! what is lost and said to be, and which configurations are refused.
+//! what is lost and said to be, and which components are refused.
 
 use std::sync::Arc;
 
@@ -19,9 +19,7 @@ use openline_guests::{ECHO, FAULT_LISTENER, TICKER};
 use openline_hint::Hint;
 use openline_store::Store;
 
-use crate::harness::{
-    Client, Host, HostBuilder, deploy_options, eventually, openline, runtime, variant,
-};
+use crate::harness::{Client, Host, HostBuilder, deploy_options, eventually, runtime, variant};
 
 /// Both call styles.
 const BOTH: [&str; 2] = [openline_guests::FAULT_LISTENER, ASYNC];
@@ -561,39 +559,4 @@ async fn a_component_of_channels_alone_takes_no_connections_and_needs_a_subscrip
     assert!(error.contains("exports no WebSocket handler"), "{error}");
     let error = refused(|function| function.triggers.clear()).await;
     assert!(error.contains("it subscribes to no channel"), "{error}");
-}
-
-#[tokio::test]
-async fn check_says_what_is_wrong_with_subscriptions() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("openline.toml");
-    let check = async |tables: &str| {
-        let text = format!("[[function]]\nname = \"f\"\ncomponent = \"{TICKER}\"\n{tables}");
-        std::fs::write(&path, text).unwrap();
-        openline(&["check", "--config", path.to_str().unwrap()]).await
-    };
-    let subscription = |pattern: &str| format!("[[function.subscription]]\npattern = {pattern}\n");
-    let good = check(&subscription("\"room:*\"")).await;
-    assert!(good.code == Some(0), "{good:?}");
-    for (tables, what) in [
-        (subscription("\"\""), "a pattern of channels has 1 to 256 bytes"),
-        (subscription("1"), "invalid type"),
-        (subscription("\"a\"") + "patern = 1\n", "unknown field"),
-        (
-            subscription("\"a:{x}\"") + &subscription("\"a:{y}\""),
-            "match the same names",
-        ),
-        (
-            format!(
-                "route = \"/f\"\ninstance.instances = 1\n{}",
-                subscription("\"a\"")
-            ),
-            "an instance of its own",
-        ),
-    ] {
-        let wrong = check(&tables).await;
-        assert!(wrong.code != Some(0), "{tables}");
-        assert!(wrong.stderr.contains(what), "{tables}: {}", wrong.stderr);
-        assert!(wrong.stderr.contains("openline.toml, line "), "{}", wrong.stderr);
-    }
 }

@@ -23,6 +23,7 @@ mod attached;
 mod authentication;
 mod backoff;
 mod channel_handlers;
+mod channel_subscriptions;
 mod channels;
 mod channels_attacked;
 mod channels_cli;
