@@ -19,15 +19,15 @@ use openline_sdk::prelude::*;
 use openline_sdk::{RpcError, alarms, connections, publish, state, subscribers};
 
 /// How long to wait before the gate is looked at again.
-pub const LOOK_AGAIN: Duration = Duration::from_millis(2);
+pub(crate) const LOOK_AGAIN: Duration = Duration::from_millis(2);
 
 /// The calls of one instance.
 #[derive(Default)]
-pub struct Heard(u64);
+pub(crate) struct Heard(u64);
 
 impl Heard {
     /// Says what has come; whether the call is to wait for the gate.
-    pub fn say(&mut self, batch: &Batch) -> bool {
+    pub(crate) fn say(&mut self, batch: &Batch) -> bool {
         self.0 += 1;
         let texts: Vec<_> = texts(batch).collect();
         let (calls, texts) = (self.0, texts.join(" "));
@@ -39,7 +39,7 @@ impl Heard {
     }
 
     /// Does what the publications say.
-    pub fn obey(&mut self, batch: &Batch) {
+    pub(crate) fn obey(&mut self, batch: &Batch) {
         for text in texts(batch) {
             let (order, rest) = text.split_once(' ').unwrap_or((text, ""));
             match order {
@@ -67,18 +67,18 @@ impl Heard {
 }
 
 /// Whether the gate is open.
-pub fn is_open() -> bool {
+pub(crate) fn is_open() -> bool {
     subscribers("gate") > 0
 }
 
 /// Peers get what is said on `log`, or on another channel that the query names.
-pub fn accept(request: &UpgradeRequest) -> Acceptance {
+pub(crate) fn accept(request: &UpgradeRequest) -> Acceptance {
     let channel = request.query("channel");
     Acceptance::new().channel(channel.as_deref().unwrap_or("log"))
 }
 
 /// A peer publishes: the channel, a space, and the text.
-pub fn told(connection: &Connection, message: &Message) {
+pub(crate) fn told(connection: &Connection, message: &Message) {
     let text = message.as_text().unwrap_or_default();
     let (channel, text) = text.split_once(' ').unwrap_or((text, ""));
     if let Err(error) = publish(channel, text) {
@@ -89,7 +89,11 @@ pub fn told(connection: &Connection, message: &Message) {
 /// What a peer calls: `echo` returns the data, `trap` panics, `code` fails with the
 /// code that the data is, `large` returns as many bytes as the data says, `bytes`
 /// three of them, and `send` sends its data as a message first.
-pub fn call(connection: &Connection, method: &str, data: Message) -> Result<Message, RpcError> {
+pub(crate) fn call(
+    connection: &Connection,
+    method: &str,
+    data: Message,
+) -> Result<Message, RpcError> {
     let number = || {
         data.as_text()
             .and_then(|text| text.parse::<u32>().ok())
@@ -112,7 +116,7 @@ pub fn call(connection: &Connection, method: &str, data: Message) -> Result<Mess
 }
 
 /// Says that an alarm went off.
-pub fn rings(name: &str) {
+pub(crate) fn rings(name: &str) {
     log(&format!("alarm {name}"));
 }
 
