@@ -224,13 +224,13 @@ impl Place {
         if seen.as_ptr() == Arc::as_ptr(&table) {
             return true;
         }
-        let is_it = |alias: &Alias| Arc::ptr_eq(alias.commons(), function);
-        if table.services.iter().any(|it| is_it(&it.alias)) {
+        if table.has(function) {
             *seen = Arc::downgrade(&table);
             return true;
         }
         // Its connections may outlive its triggers, and use its channels.
-        services.aliases().iter().any(|alias| is_it(alias))
+        let is_it = |alias: &Arc<Alias>| Arc::ptr_eq(alias.commons(), function);
+        services.aliases().iter().any(is_it)
     }
 
     /// The channel of a name with its space, if the key gives a scope on it.
