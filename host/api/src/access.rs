@@ -233,6 +233,16 @@ impl Place {
         services.aliases().iter().any(is_it)
     }
 
+    /// A number that is another one when its channels may have other terms than
+    /// before, or be others.
+    pub(crate) fn generation(&self) -> u64 {
+        match &self.function {
+            // Its own table says which channels it shares.
+            Some(function) => function.hub().own().generation(),
+            None => self.shared.generation(),
+        }
+    }
+
     /// The channel of a name with its space, if the key gives a scope on it.
     pub(crate) fn channel(
         &self,
