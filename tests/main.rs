@@ -98,3 +98,4 @@ mod tls_handshakes;
 mod trigger_authentication;
 mod used_once;
 mod watchdog;
+mod woken_attacked;
