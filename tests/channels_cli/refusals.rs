@@ -36,7 +36,7 @@ async fn a_key_that_is_unknown_or_lacks_a_scope_is_refused() {
         .failed(3, &["the key may not do this", "let keys subscribe"]);
     told.run(&["history", "news", "--key", WRITER, "--function", "other"])
         .await
-        .failed(3, &["function", "`openline functions` lists"]);
+        .failed(3, &["has to be for the function", "`openline keys list`"]);
     told.run(&["subscribe", "news", "--since", "here"])
         .await
         .failed(3, &["not a position"]);

@@ -14,7 +14,7 @@ use openline_core::name::ChannelName;
 use tokio::sync::Notify;
 
 use crate::entry::Except;
-use crate::sync::{AtomicBool, Mutex, Ordering, RwLock};
+use crate::sync::{AtomicBool, AtomicU64, Mutex, Ordering, RwLock};
 
 /// Publications of one call: as many as fit into a few pages of memory.
 pub const BATCH_PUBLICATIONS_MAX: usize = 64;
@@ -25,7 +25,7 @@ pub const BATCH_BYTES_MAX: usize = 1 << 20;
 const LOOK_MAX: usize = 1_024;
 
 /// Numbers the listeners of the process.
-static LISTENERS: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(1);
+static LISTENERS: AtomicU64 = AtomicU64::new(1);
 
 /// The queue of a function that channels wake.
 #[derive(Debug)]

@@ -139,13 +139,13 @@ limits! {
         subscribers: Count = 65_536, 1 => 10_000_000; "an error to the function; 503 in `upgrade`"
         /// Publications that wait for the function's channel handler: what gathers
         /// in a second or two of a busy channel.
-        channel_queue: Count = 1_024, 1 => 65_536; "the oldest are dropped; the next call says how many"
+        channel_queue: Count = 1_024, 1 => 65_536, effect AtOnce; "the oldest are dropped; the next call says how many"
         /// Their bytes. One publication always fits.
-        channel_queue_bytes: Bytes = 4 * MIB, 64 * KIB => GIB; "the oldest are dropped; the next call says how many"
+        channel_queue_bytes: Bytes = 4 * MIB, 64 * KIB => GIB, effect AtOnce; "the oldest are dropped; the next call says how many"
         /// Calls of the channel handler in a second: each takes what has
         /// gathered, so more calls would only be smaller ones. It also bounds
         /// functions that wake each other.
-        channel_calls_per_second: Count = 100, 1 => 10_000; "publications gather"
+        channel_calls_per_second: Count = 100, 1 => 10_000, effect AtOnce; "publications gather"
         /// Bytes that a function may pass to the host in one call. 0 means
         /// twice `message_bytes` and 64 KiB, so that a message which is
         /// slightly too large gets an answer instead of a fault.

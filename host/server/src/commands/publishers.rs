@@ -408,7 +408,7 @@ impl ErrorWords {
             ),
             "denied" if scope == Scope::Subscribe => "the key needs the scope `subscribe` and a pattern that matches the channel (`openline keys list`), and the channel has to let keys subscribe: `subscribe = \"key\"` or `\"peers\"` in its table".to_owned(),
             "denied" => format!(
-                "the key needs the scope `{scope}` and a pattern that matches the channel: `openline keys list` shows what it has"
+                "the key needs the scope `{scope}` and a pattern that matches the channel, and has to be for the function: `openline keys list` shows what it has"
             ),
             "not-found" if said.contains("function") => "`openline functions` lists those of the host".to_owned(),
             "not-found" if said.contains("presence") => "set `presence = true` in the table of the channel".to_owned(),
