@@ -565,7 +565,10 @@ async fn check_says_what_is_wrong_with_subscriptions() {
     let good = check(&subscription("\"room:*\"")).await;
     assert!(good.code == Some(0), "{good:?}");
     for (tables, what) in [
-        (subscription("\"\""), "a pattern of channels has 1 to 256 bytes"),
+        (
+            subscription("\"\""),
+            "a pattern of channels has 1 to 256 bytes",
+        ),
         (subscription("1"), "invalid type"),
         (subscription("\"a\"") + "patern = 1\n", "unknown field"),
         (
@@ -583,6 +586,10 @@ async fn check_says_what_is_wrong_with_subscriptions() {
         let wrong = check(&tables).await;
         assert!(wrong.code != Some(0), "{tables}");
         assert!(wrong.stderr.contains(what), "{tables}: {}", wrong.stderr);
-        assert!(wrong.stderr.contains("openline.toml, line "), "{}", wrong.stderr);
+        assert!(
+            wrong.stderr.contains("openline.toml, line "),
+            "{}",
+            wrong.stderr
+        );
     }
 }

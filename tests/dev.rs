@@ -240,7 +240,8 @@ async fn a_component_that_does_not_load_at_the_start_is_waited_for() {
     )
     .unwrap();
     let mut host = written.develop().await;
-    host.told("the component exports no WebSocket handler").await;
+    host.told("the component exports no WebSocket handler")
+        .await;
     host.told("nothing serves yet; waiting for a change").await;
     let failed = report(&host, "an error", |report| report["state"] == "failed").await;
     let message = failed["errors"][0]["rendered"].as_str().unwrap();
@@ -379,7 +380,8 @@ async fn the_sdk_of_another_release_is_replaced_as_the_hint_says() {
     let directory = written.directory();
     outdate(&directory.join("vendor/openline-sdk"));
     let mut host = written.develop().await;
-    host.told("the component exports no WebSocket handler").await;
+    host.told("the component exports no WebSocket handler")
+        .await;
     host.told("hint: the SDK in the crate is that of another release")
         .await;
     host.told("nothing serves yet; waiting for a change").await;

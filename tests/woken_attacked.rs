@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use crate::channel_handlers::{
     ASYNC, channel, counts, heard, host_of, hub, log, name, publish, reload, subscription,
 };
-use crate::harness::{Host, eventually};
+use crate::harness::eventually;
 
 #[tokio::test]
 async fn a_batch_that_waits_for_room_is_forgotten_with_the_subscriptions() {
