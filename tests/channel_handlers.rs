@@ -23,7 +23,7 @@ use crate::harness::{Client, Host, HostBuilder, deploy_options, eventually, runt
 
 /// Both call styles.
 const BOTH: [&str; 2] = [openline_guests::FAULT_LISTENER, ASYNC];
-const ASYNC: &str = openline_guests::FAULT_LISTENER_ASYNC;
+pub(crate) const ASYNC: &str = openline_guests::FAULT_LISTENER_ASYNC;
 
 /// A channel with a history on the disk, and one with a history.
 const CHANNELS: &str = r#"
@@ -37,14 +37,14 @@ pattern = "room:kept"
 history = { count = 10 }
 "#;
 
-fn subscription(pattern: &str) -> Subscription {
+pub(crate) fn subscription(pattern: &str) -> Subscription {
     Subscription {
         pattern: ChannelPattern::new(pattern).unwrap(),
         own: false,
     }
 }
 
-fn host_of(component: &str) -> HostBuilder {
+pub(crate) fn host_of(component: &str) -> HostBuilder {
     Host::with(component, "/listen").function(|function| {
         function.name = name();
         function.subscriptions = vec![subscription("room:*")];
@@ -56,20 +56,20 @@ fn own_runtime() -> Arc<Runtime> {
     runtime(20, |_| ())
 }
 
-fn name() -> FunctionName {
+pub(crate) fn name() -> FunctionName {
     FunctionName::new("listener").unwrap()
 }
 
-fn channel(name: &str) -> ChannelName {
+pub(crate) fn channel(name: &str) -> ChannelName {
     ChannelName::new(name).unwrap()
 }
 
-fn hub(host: &Host) -> Arc<Hub> {
+pub(crate) fn hub(host: &Host) -> Arc<Hub> {
     Arc::clone(host.function("listener").hub())
 }
 
 /// Publishes as a function or a publisher outside would.
-async fn publish(host: &Host, name: &str, text: &str) {
+pub(crate) async fn publish(host: &Host, name: &str, text: &str) {
     let publishing = Publishing::of(Message::Text(text.into()));
     let mut wakeups = Wakeups::default();
     let answered = hub(host).publish(&channel(name), publishing, &mut wakeups);
@@ -78,13 +78,13 @@ async fn publish(host: &Host, name: &str, text: &str) {
 }
 
 /// What is said on `log`, from now on.
-async fn log(host: &Host) -> Client {
+pub(crate) async fn log(host: &Host) -> Client {
     host.connect("/listen").await
 }
 
 /// Publishes without a pause, and reads what the handler got until it has said so
 /// many texts: those texts, in order, with how many were lost before them.
-async fn heard(log: &mut Client, texts: usize) -> Vec<String> {
+pub(crate) async fn heard(log: &mut Client, texts: usize) -> Vec<String> {
     let mut all = Vec::new();
     while all.len() < texts {
         let line = log.next_text().await;
@@ -97,7 +97,10 @@ async fn heard(log: &mut Client, texts: usize) -> Vec<String> {
 }
 
 /// Reads the configuration again, after a change.
-async fn reload(host: &Host, change: impl FnOnce(&mut Vec<FunctionConfig>)) -> Result<(), String> {
+pub(crate) async fn reload(
+    host: &Host,
+    change: impl FnOnce(&mut Vec<FunctionConfig>),
+) -> Result<(), String> {
     let mut functions = host.deployer.configs();
     change(&mut functions);
     let components = functions.iter().filter_map(|function| {
@@ -122,7 +125,7 @@ async fn reload(host: &Host, change: impl FnOnce(&mut Vec<FunctionConfig>)) -> R
 }
 
 /// Counts of the function's publications: lost and failed.
-fn counts(host: &Host) -> (u64, u64) {
+pub(crate) fn counts(host: &Host) -> (u64, u64) {
     let view = host.deployer.function(&name()).unwrap();
     let handler = view.channel_handler.unwrap();
     (handler.lost, handler.failed)
@@ -441,20 +444,6 @@ async fn a_removed_function_is_not_woken_and_is_let_go() {
     drop((held, log));
     host.drain().await;
     eventually("the hub to be let go", || weak.strong_count() == 0).await;
-}
-
-#[tokio::test]
-async fn a_drain_ends_what_waits() {
-    let host = host_of(FAULT_LISTENER).start().await;
-    let log = log(&host).await;
-    publish(&host, "room:1", "x").await;
-    drop(log);
-    assert_eq!(host.drain().await, 0);
-    // There is no instance any more, and none is made.
-    publish(&host, "room:1", "x").await;
-    let listener = hub(&host);
-    eventually("the queue to be closed", || listener.listener().is_empty()).await;
-    assert_eq!(host.function("listener").commons().instances(), 0);
 }
 
 #[tokio::test]

@@ -99,3 +99,4 @@ mod tls_handshakes;
 mod trigger_authentication;
 mod used_once;
 mod watchdog;
+mod woken_attacked;

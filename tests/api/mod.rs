@@ -9,6 +9,7 @@ mod requests;
 mod restarts;
 mod signed;
 mod streams;
+mod woken;
 
 use openline_core::authentication::UnixTime;
 use openline_core::channel::ChannelPattern;

@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use openline_kit::exchange::with_head;
 use tempfile::TempDir;
 
+use super::streams::Reader;
 use crate::harness::proxy::address;
 use crate::harness::{Answer, Serving};
 
@@ -187,4 +188,88 @@ async fn protocols_hosts_and_rates_change_at_once_and_the_listener_at_the_next_s
     configured.serving.told("reloaded: ").await;
     assert_eq!(ask(first, list, ALL, "").await.status, 200);
     assert!(tokio::net::TcpStream::connect(second).await.is_err());
+}
+
+/// A file with channels for keys, of which some are others later.
+fn write_channels(folder: &TempDir, (first, news): (&str, &str), sharing: &str) -> String {
+    let path = |file: &str| folder.path().join(file).display().to_string();
+    fs::write(path("all"), ALL).unwrap();
+    let component = openline_guests::ECHO;
+    let text = format!(
+        r#"
+[server]
+listen = "127.0.0.1:0"
+admin = "off"
+page = "off"
+[server.api]
+hosts = ["*"]
+[[channel]]
+pattern = "shared"
+subscribe = "key"
+functions = [{sharing}]
+[[function]]
+name = "one"
+component = {component:?}
+route = "/one"
+[[function.channel]]
+pattern = "first"
+subscribe = "{first}"
+[[function.channel]]
+pattern = "news"
+subscribe = "{news}"
+[[function.channel]]
+pattern = "stays"
+subscribe = "key"
+[[function]]
+name = "two"
+component = {component:?}
+route = "/two"
+[[key]]
+name = "all"
+scopes = ["publish", "subscribe"]
+secret = "file:{}"
+"#,
+        path("all"),
+    );
+    let config = path("openline.toml");
+    fs::write(&config, text).unwrap();
+    config
+}
+
+#[tokio::test]
+async fn streams_end_when_their_channels_are_no_longer_for_their_keys() {
+    let folder = TempDir::new().unwrap();
+    let both = "\"one\", \"two\"";
+    let config = write_channels(&folder, ("key", "key"), both);
+    let mut host = Serving::start(&["serve", "--config", &config]).await;
+    let mut readers = Vec::new();
+    for (channel, function) in [
+        ("news", "one"),
+        ("shared", "one"),
+        ("stays", "one"),
+        ("shared", "two"),
+        ("first", "one"),
+    ] {
+        let path = format!("/v1/channels/{channel}/events?function={function}&key={ALL}");
+        let mut reader = Reader::at(host.address, &path, "").await;
+        reader.until("retry: 3000\n\n").await;
+        readers.push(reader);
+    }
+    write_channels(&folder, ("function", "key"), both);
+    host.signal("HUP").await;
+    host.told("reloaded: ").await;
+    readers[4].ended().await;
+    // Those that came before it have looked meanwhile, and stay.
+    write_channels(&folder, ("function", "function"), "\"two\"");
+    host.signal("HUP").await;
+    host.told("reloaded: ").await;
+    for reader in &mut readers[..2] {
+        reader.ended().await;
+    }
+    for (reader, channel, function) in [(2, "stays", "one"), (3, "shared", "two")] {
+        let request = format!("POST /v1/publish?function={function}");
+        let body = format!(r#"{{"channel":"{channel}","text":"still there"}}"#);
+        assert_eq!(ask(host.address, &request, ALL, &body).await.status, 200);
+        readers[reader].until("still there").await;
+    }
 }

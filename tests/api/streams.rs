@@ -1,6 +1,8 @@
 //! Event streams and polls: the same publications as over WebSockets, recovered
 //! in the same way.
 
+use std::net::SocketAddr;
+
 use futures_util::future::join_all;
 use openline_core::key::Scope;
 use openline_core::name::KeyName;
@@ -11,14 +13,18 @@ use tokio::net::TcpStream;
 use super::Outside;
 
 /// A reader of an event stream.
-struct Reader {
+pub(super) struct Reader {
     stream: TcpStream,
     read: String,
 }
 
 impl Reader {
     async fn open(outside: &Outside, path: &str, lines: &str) -> Self {
-        let mut stream = TcpStream::connect(outside.host.address).await.unwrap();
+        Self::at(outside.host.address, path, lines).await
+    }
+
+    pub(super) async fn at(address: SocketAddr, path: &str, lines: &str) -> Self {
+        let mut stream = TcpStream::connect(address).await.unwrap();
         let head = format!("GET {path} HTTP/1.1\r\nhost: push.example.org\r\n{lines}\r\n");
         stream.write_all(head.as_bytes()).await.unwrap();
         let read = String::new();
@@ -26,7 +32,7 @@ impl Reader {
     }
 
     /// Reads until a text is there, and takes all up to its end.
-    async fn until(&mut self, text: &str) -> String {
+    pub(super) async fn until(&mut self, text: &str) -> String {
         loop {
             if let Some(at) = self.read.find(text) {
                 let rest = self.read.split_off(at + text.len());
@@ -44,7 +50,7 @@ impl Reader {
         length > 0
     }
 
-    async fn ended(&mut self) {
+    pub(super) async fn ended(&mut self) {
         while self.more().await {}
     }
 }

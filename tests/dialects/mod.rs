@@ -1,6 +1,7 @@
 //! Triggers that speak the dialects of existing clients: frames as these clients
 //! send and read them, over real sockets.
 
+mod calls;
 mod centrifugo;
 mod clients;
 mod functions;

@@ -101,6 +101,8 @@ pub struct Table {
     pub firewalls: Arc<InForce>,
     /// The functions that rules of these firewalls ask.
     pub inspectors: Inspectors,
+    /// The aliases of functions that channels wake.
+    listeners: Vec<Arc<Alias>>,
 }
 
 /// A trigger, and the alias of a function that it leads to.
@@ -138,10 +140,14 @@ impl Services {
         let (drain, _) = watch::channel(false);
         let mut accounts = Accounts::new();
         let none = Firewalls::default();
-        let firewalls = (InForce::of(&config, none), Inspectors::default());
+        let others = (
+            InForce::of(&config, none),
+            Inspectors::default(),
+            Vec::new(),
+        );
         let mut posts = Posts::new();
         let kept = (&mut accounts, &mut posts);
-        let table = Table::new(config, functions, firewalls, &budget, kept)?;
+        let table = Table::new(config, functions, others, &budget, kept)?;
         take_posts(&table, &posts);
         Ok(Self {
             table: RwLock::new(Arc::new(table)),
@@ -170,7 +176,8 @@ impl Services {
     /// `received_bytes`, `attached_bytes` and `compression_bytes` of the host
     /// stay as they were when it started. `firewalls` are those of the
     /// configuration; without them, those in force stay. `inspectors` are the
-    /// functions that their rules ask.
+    /// functions that their rules ask, `listeners` the aliases of those that channels
+    /// wake.
     ///
     /// # Errors
     ///
@@ -181,17 +188,17 @@ impl Services {
         config: ServerConfig,
         functions: Vec<Led>,
         firewalls: Option<Firewalls>,
-        inspectors: Inspectors,
+        (inspectors, listeners): (Inspectors, Vec<Arc<Alias>>),
     ) -> Result<(), TriggerError> {
         let before = self.table();
         let firewalls = match firewalls {
             Some(firewalls) => InForce::of(&config, firewalls),
             None => Arc::clone(&before.firewalls),
         };
-        let firewalls = (firewalls, inspectors);
+        let others = (firewalls, inspectors, listeners);
         let (mut accounts, mut posts) = (self.accounts.lock(), self.posts.lock());
         let kept = (&mut *accounts, &mut *posts);
-        let table = Table::new(config, functions, firewalls, &self.budget, kept);
+        let table = Table::new(config, functions, others, &self.budget, kept);
         drop(accounts);
         let table = Arc::new(table?);
         let gone = before
@@ -279,8 +286,8 @@ impl Services {
         Arc::new(Hub::new(own, Arc::clone(&self.shared)))
     }
 
-    /// All aliases through which connections may have come, and those of firewall
-    /// functions.
+    /// All aliases through which connections may have come, and those of functions
+    /// that firewalls ask or channels wake.
     pub fn aliases(&self) -> Vec<Arc<Alias>> {
         let table = self.table();
         let retired = self.retired.lock();
@@ -380,7 +387,7 @@ impl Table {
     fn new(
         config: ServerConfig,
         functions: Vec<Led>,
-        (firewalls, inspectors): (Arc<InForce>, Inspectors),
+        (firewalls, inspectors, listeners): (Arc<InForce>, Inspectors, Vec<Arc<Alias>>),
         budget: &HostBudget,
         (accounts, posts): (&mut Accounts, &mut Posts),
     ) -> Result<Self, TriggerError> {
@@ -427,22 +434,33 @@ impl Table {
             triggers,
             firewalls,
             inspectors,
+            listeners,
         })
     }
 
-    /// The function that all its triggers lead to; none if they lead to several,
-    /// or if there are none.
+    /// The function that all its triggers lead to; none if they lead to several.
+    /// Without triggers it is the only one that channels wake.
     pub fn only_function(&self) -> Option<FunctionName> {
-        let mut names = self.services.iter().map(|service| service.alias.function());
+        let of_triggers = self.services.iter().map(|service| &service.alias);
+        let listeners = self.listeners.iter().filter(|_| self.services.is_empty());
+        let mut names = of_triggers.chain(listeners).map(|alias| alias.function());
         let first = names.next()?;
         names.all(|name| name == first).then(|| first.clone())
     }
 
-    /// The aliases that its triggers and its rules lead to, with repetitions.
+    /// Whether anything leads to a function.
+    pub fn has(&self, function: &Arc<Commons>) -> bool {
+        let mut aliases = self.aliases();
+        aliases.any(|alias| Arc::ptr_eq(alias.commons(), function))
+    }
+
+    /// The aliases that its triggers, its rules and channels lead to, with
+    /// repetitions.
     fn aliases(&self) -> impl Iterator<Item = &Arc<Alias>> {
         let services = self.services.iter();
         let services = services.map(|service| &service.alias);
-        services.chain(self.inspectors.aliases())
+        let others = self.inspectors.aliases().chain(&self.listeners);
+        services.chain(others)
     }
 }
 

@@ -224,13 +224,23 @@ impl Place {
         if seen.as_ptr() == Arc::as_ptr(&table) {
             return true;
         }
-        let is_it = |alias: &Alias| Arc::ptr_eq(alias.commons(), function);
-        if table.services.iter().any(|it| is_it(&it.alias)) {
+        if table.has(function) {
             *seen = Arc::downgrade(&table);
             return true;
         }
         // Its connections may outlive its triggers, and use its channels.
-        services.aliases().iter().any(|alias| is_it(alias))
+        let is_it = |alias: &Arc<Alias>| Arc::ptr_eq(alias.commons(), function);
+        services.aliases().iter().any(is_it)
+    }
+
+    /// A number that is another one when its channels may have other terms than
+    /// before, or be others.
+    pub(crate) fn generation(&self) -> u64 {
+        match &self.function {
+            // Its own table says which channels it shares.
+            Some(function) => function.hub().own().generation(),
+            None => self.shared.generation(),
+        }
     }
 
     /// The channel of a name with its space, if the key gives a scope on it.

@@ -192,8 +192,8 @@ impl Drop for Owner {
     }
 }
 
-/// Waits until a stream is to end: its key is gone or narrower, its function is
-/// gone, or the host drains.
+/// Waits until a stream is to end: its key is gone or narrower, its channel is
+/// another one or no longer for its key, its function is gone, or the host drains.
 pub(crate) fn ended(
     key: Arc<Key>,
     place: Place,
@@ -205,7 +205,8 @@ pub(crate) fn ended(
     let mut drain = services.watch_drain();
     async move {
         let narrowed = async {
-            let mut generation = key.generation();
+            // None at first: something may have changed since it was subscribed.
+            let mut known = None;
             let mut seen = Weak::new();
             loop {
                 tokio::time::sleep(LOOK).await;
@@ -213,11 +214,11 @@ pub(crate) fn ended(
                 if !place.is_there(&services, &mut seen) {
                     return;
                 }
-                let now = key.generation();
-                if now == generation {
+                let now = Some((key.generation(), place.generation()));
+                if now == known {
                     continue;
                 }
-                generation = now;
+                known = now;
                 let allowed = place.space(&key, Scope::Subscribe, &name);
                 if !allowed.is_ok_and(|of| Arc::ptr_eq(&of, &space)) {
                     return;

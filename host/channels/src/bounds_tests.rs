@@ -221,6 +221,40 @@ fn one_sweep_tells_as_many_as_it_may() {
     assert_eq!(in_all, VALUES);
 }
 
+/// To remove values takes its time, too, where nobody is told of it.
+#[test]
+fn one_sweep_removes_so_many_values_where_nobody_is_told() {
+    const CHANNELS: usize = 200;
+    const VALUES: usize = 64;
+    const TIME: Duration = Duration::from_millis(50);
+    let host = HostBudget::new(0, 0);
+    let hub = hub(
+        &host,
+        ChannelTerms {
+            keyed: Some(KeyedTerms {
+                time: Some(TIME),
+                ..KeyedTerms::default()
+            }),
+            ..ChannelTerms::default()
+        },
+    );
+    for number in 0..CHANNELS * VALUES {
+        let mut set = text("1");
+        set.request.key = Some((number % VALUES).to_string().into());
+        publish(hub.own(), &format!("c{}", number / VALUES), set);
+    }
+    let due = now().plus(TIME + Duration::from_millis(1));
+    while now() < due {
+        std::hint::spin_loop();
+    }
+    // Each counts as eight messages, of which there may be 65,536.
+    let mut sweeps = 1;
+    while hub.own().sweep() {
+        sweeps += 1;
+    }
+    assert_eq!(sweeps, (CHANNELS * VALUES * 8).div_ceil(65_536));
+}
+
 /// Bytes of this process that are in memory.
 fn resident() -> usize {
     let statm = std::fs::read_to_string("/proc/self/statm").unwrap();

@@ -5,7 +5,9 @@ use std::path::Path;
 
 use openline_broker::log::{PageLimit, PageQuery};
 use openline_broker::terms::TermsTable;
-use openline_core::channel::{ChannelPattern, ChannelTable, ChannelTerms, HistoryTerms};
+use openline_core::channel::{
+    ChannelPattern, ChannelTable, ChannelTerms, HistoryTerms, Subscription,
+};
 use openline_core::limits::FunctionLimits;
 use openline_core::message::Message;
 use openline_core::name::FunctionName;
@@ -15,6 +17,7 @@ use super::*;
 use crate::budget::HostBudget;
 use crate::connection::{Facts, Next, SocketOwner};
 use crate::hub::Hub;
+use crate::listener::Most;
 use crate::space::Publishing;
 
 const ROOM: u64 = 64 << 20;
@@ -367,4 +370,31 @@ async fn terms_that_come_while_something_is_written_hold_afterwards() {
     assert_eq!(third.position.unwrap().offset, 3);
     assert!(matches!(host.begin("4"), Answered::Now(Ok(_))));
     assert_eq!(host.history().1, ["1", "2", "3", "4"]);
+}
+
+/// Its channel learns only then that nobody listens any more.
+#[tokio::test]
+async fn what_is_written_too_late_wakes_no_function() {
+    let folder = tempfile::tempdir().unwrap();
+    let host = Host::start(folder.path(), ROOM).await;
+    host.hub.listener().set_most(Most {
+        publications: 9,
+        bytes: 1 << 20,
+        calls_per_second: 1,
+    });
+    let all = [Subscription {
+        pattern: ChannelPattern::new("*").unwrap(),
+        own: false,
+    }];
+    host.hub.listen(&all);
+    let begun = host.begin("before");
+    host.hub.listen(&[]);
+    let serving = host.serves();
+    begun.wait().await.unwrap();
+    assert!(host.hub.listener().is_empty());
+    host.hub.listen(&all);
+    host.publish("after").await.unwrap();
+    let batch = host.hub.listener().next().await.unwrap();
+    assert_eq!(batch.publications.len(), 1);
+    serving.abort();
 }

@@ -82,6 +82,8 @@ pub(crate) struct Wishes {
     pub(crate) filter: Option<Filter>,
     /// To be told of others that come and go.
     pub(crate) join_leave: bool,
+    /// To be no member.
+    pub(crate) is_unseen: bool,
 }
 
 /// How a publication is put into outboxes.
@@ -230,7 +232,8 @@ impl State {
         }
     }
 
-    /// Makes subscribers members, after a reload that wants them. Nobody is told:
+    /// Makes subscribers members, after a reload that wants them, except those that
+    /// only look. Nobody is told:
     /// they have not come now. What they said of themselves was not kept. Those for
     /// whom there is no room, in the channel or in these bytes, are asked to come
     /// back, and refused then.
@@ -247,6 +250,9 @@ impl State {
         let channel = channel.as_mut().expect("it was made above");
         let mut left = bytes;
         for (id, subscriber) in subscribers {
+            if subscriber.wishes.as_ref().is_some_and(|it| it.is_unseen) {
+                continue;
+            }
             let member = Member {
                 connection: *id,
                 user: subscriber.connection.facts().user.clone(),
@@ -262,7 +268,7 @@ impl State {
     }
 
     pub(crate) fn insert(&mut self, connection: &Arc<Connection>, wishes: Wishes) {
-        let wants = wishes.filter.is_some() || wishes.join_leave;
+        let wants = wishes.filter.is_some() || wishes.join_leave || wishes.is_unseen;
         let is_special = wants || connection.facts().dialect.is_some();
         let subscriber = Subscriber {
             connection: Arc::clone(connection),

@@ -244,6 +244,8 @@ impl Hub {
     /// Has these channels wake the function, and no others. To be called again
     /// when the table changes, which says where a channel belongs.
     pub fn listen(&self, subscriptions: &[ChannelSubscription]) {
+        // Before its channels know it, so that the first publication is taken.
+        self.listener.set_wanted(!subscriptions.is_empty());
         let subscriptions: Arc<[ChannelSubscription]> = subscriptions.into();
         let member = |belonging| Member {
             listener: Arc::clone(&self.listener),
@@ -260,9 +262,6 @@ impl Hub {
         };
         self.shared
             .change_audience(|audience| audience.set(member(Belonging::If(Box::new(shares)))));
-        if subscriptions.is_empty() {
-            self.listener.clear();
-        }
     }
 
     /// Subscribes a connection; a second time does nothing.

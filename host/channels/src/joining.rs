@@ -66,6 +66,7 @@ pub(crate) fn join(
     let wishes = Wishes {
         filter: subscribing.filter,
         join_leave: subscribing.join_leave,
+        is_unseen: subscribing.is_unseen,
     };
     state.insert(connection, wishes);
     if let Some(event) = event {

@@ -44,6 +44,10 @@ struct Waiting {
     lost_ever: u64,
     failed_ever: u64,
     most: Most,
+    /// Whether the function subscribes to anything.
+    is_wanted: bool,
+    /// How often all that waited was forgotten.
+    forgotten: u64,
     is_closed: bool,
 }
 
@@ -78,6 +82,8 @@ pub struct Batch {
     pub publications: Vec<Publication>,
     /// How many, of any channel, were dropped since the last batch.
     pub lost: u64,
+    /// How often all was forgotten before it was taken.
+    forgotten: u64,
 }
 
 /// A listener of a channel, and whether it wants its own publications.
@@ -196,6 +202,8 @@ impl Default for Listener {
                     bytes: 0,
                     calls_per_second: 1,
                 },
+                is_wanted: true,
+                forgotten: 0,
                 is_closed: false,
             }),
             changed: Notify::new(),
@@ -229,7 +237,7 @@ impl Listener {
 
     fn push(&self, publication: &Publication) {
         let mut waiting = self.waiting.lock();
-        if waiting.is_closed {
+        if waiting.is_closed || !waiting.is_wanted {
             return;
         }
         waiting.bytes += publication.cost();
@@ -284,9 +292,21 @@ impl Listener {
         self.len() == 0
     }
 
-    /// Forgets what waits: the function subscribes to nothing any more.
-    pub fn clear(&self) {
-        self.waiting.lock().clear();
+    /// Whether the function subscribes to anything. If not, it forgets what waits,
+    /// and takes nothing from channels that do not know yet: a publication may be on
+    /// its way to the disk.
+    pub(crate) fn set_wanted(&self, is_wanted: bool) {
+        let mut waiting = self.waiting.lock();
+        waiting.is_wanted = is_wanted;
+        if !is_wanted {
+            waiting.clear();
+        }
+    }
+
+    /// Whether a batch is still to be handed over: nothing was forgotten since it
+    /// was taken.
+    pub fn wants(&self, batch: &Batch) -> bool {
+        self.waiting.lock().forgotten == batch.forgotten
     }
 
     /// Takes nothing any more, and forgets what waits.
@@ -303,6 +323,7 @@ impl Waiting {
     fn clear(&mut self) {
         self.publications = VecDeque::new();
         (self.bytes, self.lost) = (0, 0);
+        self.forgotten += 1;
     }
 
     /// Drops the oldest until the rest may wait.
@@ -347,6 +368,7 @@ impl Waiting {
             channel,
             publications,
             lost: std::mem::take(&mut self.lost),
+            forgotten: self.forgotten,
         })
     }
 }

@@ -140,3 +140,20 @@ fn a_channel_is_wanted_by_any_pattern_and_with_its_own_by_any_that_says_so() {
     assert_eq!(wanted(&all, &name("room:b")), Some(false));
     assert_eq!(wanted(&all, &name("other")), None);
 }
+
+#[tokio::test]
+async fn a_batch_that_was_taken_is_forgotten_with_those_that_wait() {
+    let listener = listener(10, usize::MAX);
+    listener.push(&publication("a", "1"));
+    let taken = listener.next().await.unwrap();
+    assert!(listener.wants(&taken));
+    listener.push(&publication("a", "2"));
+    listener.set_wanted(false);
+    listener.push(&publication("a", "3"));
+    assert!(listener.is_empty() && !listener.wants(&taken));
+    listener.set_wanted(true);
+    listener.push(&publication("a", "4"));
+    let next = listener.next().await.unwrap();
+    assert_eq!(texts(&next), ["4"]);
+    assert!(listener.wants(&next) && !listener.wants(&taken));
+}

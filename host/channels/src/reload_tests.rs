@@ -324,3 +324,22 @@ fn a_position_is_kept_as_long_as_the_new_terms_say() {
     assert!(!hub.own().has(&name("c")));
     assert_eq!(hub.own().bytes(), 0);
 }
+
+#[test]
+fn who_only_looks_becomes_no_member() {
+    let host = HostBudget::new(0, 0);
+    let hub = hub(&host, ChannelTerms::default());
+    let unseen = || Subscribing {
+        is_unseen: true,
+        ..Subscribing::default()
+    };
+    let (looks, _) = subscribed(&hub, unseen());
+    let (member, _) = subscribed(&hub, Subscribing::default());
+    reload(&hub, present());
+    assert_eq!(counts(&hub), 1);
+    assert!(!leaves(&looks) && !leaves(&member));
+    hub.leave(member.connection());
+    assert_eq!(counts(&hub), 0);
+    hub.leave(looks.connection());
+    assert_eq!((hub.own().count(), hub.own().bytes()), (0, 0));
+}

@@ -102,6 +102,12 @@ impl Space {
         self.generation.fetch_add(1, Ordering::Release);
     }
 
+    /// A number that is another one when its channels may have other terms than
+    /// before.
+    pub fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Acquire)
+    }
+
     /// Changes which functions its channels wake.
     pub(crate) fn change_audience(&self, change: impl FnOnce(&Audience) -> bool) {
         if change(&self.audience) {

@@ -26,6 +26,10 @@ pub(crate) const SWEPT_MAX: usize = 4_096;
 /// milliseconds. A single publication may have more receivers, and is not divided.
 const TOLD_MAX: usize = 65_536;
 
+/// As how many messages a publication counts that has fewer receivers: to remove a
+/// value takes about as long as to put so many into outboxes.
+const REMOVAL: usize = 8;
+
 /// How long a sweep leaves a channel alone that had something due which the store
 /// did not take.
 const AGAIN: Duration = Duration::from_millis(500);
@@ -78,7 +82,7 @@ impl Space {
             } = state;
             let Some(channel) = channel else { return 0 };
             let (mut events, mut removed) = (Vec::new(), 0);
-            let receivers = subscribers.len();
+            let receivers = subscribers.len() + listeners.as_ref().map_or(0, |all| all.len());
             let expired = channel.expire(
                 (now, told_max / receivers.max(1)),
                 |publication| {
@@ -105,7 +109,7 @@ impl Space {
                 true => Moment::default(),
                 false => now.plus(AGAIN),
             };
-            (removed + events.len()) * receivers
+            removed * receivers.max(REMOVAL) + events.len() * receivers
         });
         told.unwrap_or_default()
     }

@@ -155,7 +155,8 @@ impl Deployer {
         };
         let inspectors = handlers::inspectors(&functions, &rules);
         let led = led(&functions, authenticators);
-        services.replace(server.clone(), led, firewalls, inspectors)?;
+        let others = (inspectors, handlers::listeners(&functions));
+        services.replace(server.clone(), led, firewalls, others)?;
         let channels = channels.unwrap_or_else(|| Arc::clone(&state.channels));
         channels::apply(services, &functions, &state, &channels);
         *state = State {

@@ -188,6 +188,14 @@ pub(crate) fn inspectors(functions: &Functions, rules: &Rules) -> Inspectors {
     Inspectors::new(named)
 }
 
+/// The aliases of the functions that channels wake.
+pub(crate) fn listeners(functions: &Functions) -> Vec<Arc<Alias>> {
+    let functions = functions.values();
+    let woken = functions.filter(|managed| !managed.config.subscriptions.is_empty());
+    let aliases = woken.filter_map(|managed| managed.aliases.get(&managed.config.alias));
+    aliases.cloned().collect()
+}
+
 impl Managed {
     /// The alias that a rule leads to.
     fn alias_of<'a>(&'a self, function: &'a FunctionRef) -> &'a AliasName {

@@ -69,6 +69,10 @@ async fn hand_over(commons: &Weak<Commons>, listener: &Listener, batch: &Batch) 
             listener.close();
             return false;
         }
+        // The function may subscribe to nothing any more while it has no room.
+        if !listener.wants(batch) {
+            return false;
+        }
         match function.hear(batch.clone()).await {
             // Another instance is there, or made, at once.
             None => {}
