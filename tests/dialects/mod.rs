@@ -4,6 +4,7 @@
 mod centrifugo;
 mod clients;
 mod functions;
+mod outside;
 mod pushflo;
 mod refusals;
 mod reloads;

@@ -17,7 +17,6 @@ use openline_core::close::CloseInfo;
 use openline_core::key::Scope;
 use openline_core::message::Message;
 use openline_core::name::ChannelName;
-use openline_dialects::centrifugo::Unsubscribed;
 use openline_dialects::centrifugo::server::{
     self, Data as Body, History, NodeView, Publish, Request, RequestError, Who,
 };
@@ -249,14 +248,9 @@ fn subscribe((function, connection): &Found, name: &ChannelName) {
 }
 
 fn unsubscribe((function, connection): &Found, name: &ChannelName) {
-    if !function.hub().unsubscribe(connection, name) {
-        return;
-    }
-    if let Some(dialect) = connection.facts().dialect.and_then(forms::spoken) {
-        let why = Unsubscribed::ByHost;
-        connection.push(Message::Text(dialect.unsubscribed(name.as_str(), why)));
-        connection.wake();
-    }
+    function
+        .hub()
+        .dismiss(connection, name, &mut Wakeups::default());
 }
 
 fn presence(place: &Place, key: &Key, channel: &str) -> Result<Answer, Reply> {

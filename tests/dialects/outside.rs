@@ -1,0 +1,84 @@
+//! What publishers outside do to peers of a dialect: each peer is told in the words
+//! that its client knows.
+
+use openline_core::authentication::UnixTime;
+use openline_core::channel::ChannelPattern;
+use openline_core::key::{KeyTerms, Scope, Scopes};
+use openline_core::name::KeyName;
+use openline_kit::exchange::with_head;
+use serde_json::{Value, json};
+
+use super::centrifugo::publish;
+use super::{Speaker, host_with};
+use crate::harness::{Answer, Host};
+
+/// A host for clients of Centrifugo, and a key with all scopes.
+pub(super) async fn host() -> (Host, String) {
+    let lines = "dialect = \"centrifugo\"";
+    let host = host_with(openline_guests::ECHO, lines, |host| {
+        host.server(|server| server.api.hosts.all = true)
+    })
+    .await;
+    let terms = KeyTerms {
+        name: KeyName::new("all").unwrap(),
+        scopes: Scopes::new(Scope::ALL).unwrap(),
+        channels: vec![ChannelPattern::new("*").unwrap()],
+        functions: None,
+        expires: None,
+    };
+    let keys = host.gateway.services().keys();
+    let made = keys.make(terms, false, UnixTime(1)).unwrap();
+    keys.take(made.record).unwrap();
+    let secret = String::from_utf8(made.secret.bytes().to_vec()).unwrap();
+    (host, secret)
+}
+
+/// Asks with a key; the status and the body.
+pub(super) async fn ask(host: &Host, key: &str, request: &str, body: &str) -> (u16, String) {
+    let length = body.len();
+    let head = format!(
+        "{request} HTTP/1.1\r\nhost: push.example.org\r\ncontent-length: {length}\r\n\
+         authorization: Bearer {key}\r\n"
+    );
+    let answer = with_head(host.address, &head, body.as_bytes()).await;
+    let Answer { status, body, .. } = answer.unwrap();
+    (status, String::from_utf8(body).unwrap())
+}
+
+/// Asks Centrifugo's server API.
+async fn api(host: &Host, key: &str, method: &str, body: Value) -> Value {
+    let request = format!("POST /api/{method}");
+    let (status, answer) = ask(host, key, &request, &body.to_string()).await;
+    assert_eq!(status, 200, "{answer}");
+    serde_json::from_str(&answer).unwrap()
+}
+
+/// A peer whose news of the end of its subscription had another form would take
+/// itself for subscribed, and hear nothing.
+#[tokio::test]
+async fn a_peer_that_is_unsubscribed_from_outside_is_told() {
+    let (host, key) = host().await;
+    let mut peer = Speaker::connect(&host).await;
+    peer.ask("subscribe", json!({"channel": "news"})).await;
+    let of_peer = json!({"channel": "news", "client": peer.id(), "user": ""});
+    api(&host, &key, "unsubscribe", of_peer.clone()).await;
+    let told = json!({"code": 2000, "reason": "server unsubscribe"});
+    let expected = json!({"push": {"channel": "news", "unsubscribe": told}});
+    assert_eq!(peer.next().await, expected);
+    // A second time there is nothing to tell, and the peer can subscribe again.
+    api(&host, &key, "unsubscribe", of_peer).await;
+    peer.ask("subscribe", json!({"channel": "news"})).await;
+    publish(&host, "news", "1");
+    assert_eq!(peer.publication("news").await["data"], 1);
+}
+
+#[tokio::test]
+async fn a_message_from_outside_is_wrapped_once() {
+    let (host, key) = host().await;
+    let mut peer = Speaker::connect(&host).await;
+    let request = format!("POST /v1/connections/{}/messages", peer.id());
+    let (status, _) = ask(&host, &key, &request, r#"{"a":[1]}"#).await;
+    assert_eq!(status, 202);
+    let expected = json!({"push": {"message": {"data": {"a": [1]}}}});
+    assert_eq!(peer.next().await, expected);
+}
