@@ -73,6 +73,29 @@ async fn a_peer_that_is_unsubscribed_from_outside_is_told() {
 }
 
 #[tokio::test]
+async fn a_peer_that_is_subscribed_from_outside_gets_what_others_get() {
+    let (host, key) = host().await;
+    publish(&host, "value", r#"{"v":1}"#);
+    publish(&host, "news", "1");
+    let mut peer = Speaker::connect(&host).await;
+    for channel in ["value", "news"] {
+        let of_peer = json!({"channel": channel, "client": peer.id(), "user": ""});
+        let answer = api(&host, &key, "subscribe", of_peer.clone()).await;
+        assert_eq!(answer, json!({"result": {}}));
+        let push = peer.next().await["push"].clone();
+        assert_eq!(push["channel"], channel, "{push}");
+        assert_eq!(push["subscribe"]["offset"], 1, "{push}");
+        // A second time nothing comes of it.
+        api(&host, &key, "subscribe", of_peer).await;
+        if channel == "value" {
+            assert_eq!(peer.publication("value").await["data"], json!({"v": 1}));
+        }
+    }
+    publish(&host, "news", "2");
+    assert_eq!(peer.publication("news").await["offset"], 2);
+}
+
+#[tokio::test]
 async fn a_message_from_outside_is_wrapped_once() {
     let (host, key) = host().await;
     let mut peer = Speaker::connect(&host).await;

@@ -10,17 +10,14 @@ use openline_broker::log::{PageLimit, PageQuery};
 use openline_broker::position::{Epoch, Position};
 use openline_broker::publication::Data;
 use openline_broker::versions::Version;
-use openline_channels::forms;
-use openline_channels::hub::Subscribing;
 use openline_channels::wakeups::Wakeups;
 use openline_core::close::CloseInfo;
 use openline_core::key::Scope;
-use openline_core::message::Message;
 use openline_core::name::ChannelName;
 use openline_dialects::centrifugo::server::{
     self, Data as Body, History, NodeView, Publish, Request, RequestError, Who,
 };
-use openline_dialects::{Answer, HistoryLimit, PositionView, PresenceStats, Refusal, Subscribed};
+use openline_dialects::{Answer, HistoryLimit, PositionView, PresenceStats, Refusal};
 
 use crate::access::{Denied, Place};
 use crate::body::BodyError;
@@ -217,34 +214,13 @@ async fn each(
     Ok(server::done())
 }
 
+/// Its peer gets what other new subscribers get: a current value as well.
 fn subscribe((function, connection): &Found, name: &ChannelName) {
-    let dialect = connection.facts().dialect.and_then(forms::spoken);
-    let mut first = |backlog: &openline_broker::channel::Backlog| {
-        let Some(dialect) = dialect else {
-            return Vec::new();
-        };
-        let epoch = backlog.position.map(|it| it.epoch.to_string());
-        let position = backlog.position.zip(epoch.as_deref());
-        let outcome = Subscribed {
-            position: position.map(|(position, epoch)| PositionView {
-                epoch,
-                offset: position.offset,
-            }),
-            recoverable: position.is_some(),
-            ..Subscribed::default()
-        };
-        vec![Message::Text(dialect.subscribed(name.as_str(), &outcome))]
-    };
-    let subscribing = Subscribing {
-        answer: Some(&mut first),
-        ..Subscribing::default()
-    };
     let hub = function.hub();
-    let subscribed = hub.subscribe_with(connection, name, subscribing, &mut Wakeups::default());
+    let subscribed = hub.subscribe(connection, name, &mut Wakeups::default());
     if let Err(error) = subscribed {
         tracing::debug!(connection = %connection.id(), ?name, ?error, "a connection was not subscribed from outside");
     }
-    connection.wake();
 }
 
 fn unsubscribe((function, connection): &Found, name: &ChannelName) {
