@@ -1,10 +1,17 @@
 //! What publishers outside do to peers of a dialect: each peer is told in the words
 //! that its client knows.
 
+use std::sync::Arc;
+
+use openline_channels::budget::HostBudget;
+use openline_channels::connection::{Facts, SocketOwner};
+use openline_channels::hub::Hub;
+use openline_channels::wakeups::Wakeups;
 use openline_core::authentication::UnixTime;
 use openline_core::channel::ChannelPattern;
 use openline_core::key::{KeyTerms, Scope, Scopes};
-use openline_core::name::KeyName;
+use openline_core::limits::FunctionLimits;
+use openline_core::name::{ChannelName, KeyName};
 use openline_kit::exchange::with_head;
 use serde_json::{Value, json};
 
@@ -104,4 +111,32 @@ async fn a_message_from_outside_is_wrapped_once() {
     assert_eq!(status, 202);
     let expected = json!({"push": {"message": {"data": {"a": [1]}}}});
     assert_eq!(peer.next().await, expected);
+}
+
+#[tokio::test]
+async fn members_at_their_number_and_past_it_in_one_answer() {
+    const MEMBERS_MAX: usize = 4_096;
+    let (host, key) = host().await;
+    let function = host.deployer.triggers().remove(0).1;
+    let hub: &Hub = function.hub();
+    let limits = Arc::new(FunctionLimits::default());
+    let budget = HostBudget::new(1 << 20, 1 << 20).function();
+    let lobby = ChannelName::new("lobby").unwrap();
+    let mut members = Vec::new();
+    for _ in 0..=MEMBERS_MAX {
+        let member = SocketOwner::new(Facts::default(), Arc::clone(&limits), Arc::clone(&budget));
+        hub.join(member.connection());
+        hub.subscribe(member.connection(), &lobby, &mut Wakeups::default())
+            .unwrap();
+        members.push(member);
+    }
+    let presence = async || api(&host, &key, "presence", json!({"channel": "lobby"})).await;
+    assert_eq!(presence().await["error"]["code"], 106);
+    hub.leave(members.pop().unwrap().connection());
+    let all = presence().await;
+    let all = all["result"]["presence"].as_object().unwrap();
+    assert_eq!(all.len(), MEMBERS_MAX);
+    for member in &members {
+        hub.leave(member.connection());
+    }
 }

@@ -26,8 +26,12 @@ use crate::publish::{Fault, json, of_data, publish, tags};
 use crate::reading::{PAGE_BYTES, count, list, looked, with_all};
 use crate::{Call, Reply};
 
-/// Publications of one answer, and members.
+/// Publications of one answer.
 const PAGE_MAX: usize = 1_000;
+
+/// Members of one answer. A list with more is refused, as for peers: a part of it
+/// would be taken for all, and `presence_stats` tells how many there are.
+const MEMBERS_MAX: usize = 4_096;
 
 /// Channels of one answer.
 const CHANNELS_MAX: usize = 10_000;
@@ -231,9 +235,12 @@ fn unsubscribe((function, connection): &Found, name: &ChannelName) {
 
 fn presence(place: &Place, key: &Key, channel: &str) -> Result<Answer, Reply> {
     let (name, space) = place.channel(key, Scope::Read, channel)?;
-    let Some(members) = space.members(&name, None, PAGE_MAX) else {
+    let Some(members) = space.members(&name, None, MEMBERS_MAX + 1) else {
         return Ok(server::refused(&Refusal::NotAvailable));
     };
+    if members.len() > MEMBERS_MAX {
+        return Ok(server::refused(&Refusal::LimitExceeded));
+    }
     Ok(with_members(&members, |views| {
         server::presence(views.iter().copied())
     }))
