@@ -78,8 +78,14 @@ impl Speaking {
                 self.answer(&reply, answer, peer)
             }
             Action::Refresh(reply, token) => {
-                let answer = refresh(&reply, &token, peer);
-                self.answer(&reply, answer, peer);
+                match (refresh(&reply, &token, peer), peer.session) {
+                    // A client that is told so leaves for good. After this close it
+                    // comes back, and gets another token when this one is refused.
+                    (Err(Refusal::TokenExpired), Some(session)) => {
+                        connection.end(session.expired());
+                    }
+                    (answer, _) => drop(self.answer(&reply, answer, peer)),
+                }
                 Step::Renewed
             }
             Action::Call(reply, call) => Step::Call(calls::call(reply, call, connection)),
