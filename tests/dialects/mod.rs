@@ -6,6 +6,7 @@ mod clients;
 mod functions;
 mod outside;
 mod pushflo;
+mod recovery;
 mod refusals;
 mod reloads;
 mod rights;
@@ -36,6 +37,12 @@ presence = true
 join_leave = "connections"
 
 [[function.channel]]
+pattern = "users"
+subscribe = "peers"
+presence = true
+join_leave = "users"
+
+[[function.channel]]
 pattern = "value"
 subscribe = "peers"
 publish = "peers"
@@ -49,6 +56,7 @@ subscribe = "own:sub"
 pattern = "tagged"
 subscribe = "peers"
 filters = true
+history = { count = 3 }
 
 [[function.channel]]
 pattern = "keyed-*"
