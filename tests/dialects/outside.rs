@@ -131,11 +131,16 @@ async fn members_at_their_number_and_past_it_in_one_answer() {
         members.push(member);
     }
     let presence = async || api(&host, &key, "presence", json!({"channel": "lobby"})).await;
+    let mut peer = Speaker::connect(&host).await;
+    let on = json!({"channel": "lobby"});
     assert_eq!(presence().await["error"]["code"], 106);
+    assert_eq!(peer.refused("presence", on.clone()).await, 106);
     hub.leave(members.pop().unwrap().connection());
     let all = presence().await;
     let all = all["result"]["presence"].as_object().unwrap();
     assert_eq!(all.len(), MEMBERS_MAX);
+    let told = peer.ask("presence", on).await;
+    assert_eq!(told["presence"]["presence"].as_object().unwrap(), all);
     for member in &members {
         hub.leave(member.connection());
     }
