@@ -1,9 +1,15 @@
 //! Centrifugo's protocol: what its clients ask for, in order, and what they get
 //! after a break.
 
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use openline_channels::budget::HostBudget;
+use openline_channels::connection::{Facts, SocketOwner};
 use openline_channels::hub::Hub;
 use openline_channels::space::Publishing;
 use openline_channels::wakeups::Wakeups;
+use openline_core::limits::FunctionLimits;
 use openline_core::message::Message;
 use openline_core::name::ChannelName;
 use serde_json::json;
@@ -350,4 +356,68 @@ async fn a_peer_that_answers_no_ping_is_gone_and_one_that_does_stays() {
         peer.client.text("{}").await;
     }
     assert_eq!(peer.client.closed().await, end(3012, "no pong"));
+}
+
+/// A list of members, and the news of those who come and go, are in order: with
+/// both a peer knows at each moment who is there.
+#[tokio::test]
+async fn who_comes_and_goes_is_in_order_with_lists_of_members() {
+    const STAY: usize = 500;
+    const COME_AND_GO: usize = 200;
+    let host = host().await;
+    let function = host.deployer.triggers().remove(0).1;
+    let lobby = ChannelName::new("lobby").unwrap();
+    let limits = Arc::new(FunctionLimits::default());
+    let budget = HostBudget::new(1 << 20, 1 << 20).function();
+    let join = move |hub: &Hub| {
+        let member = SocketOwner::new(Facts::default(), Arc::clone(&limits), Arc::clone(&budget));
+        hub.join(member.connection());
+        hub.subscribe(member.connection(), &lobby, &mut Wakeups::default())
+            .unwrap();
+        member
+    };
+    let stay: Vec<_> = (0..STAY).map(|_| join(function.hub())).collect();
+    let mut peer = Speaker::connect(&host).await;
+    let wanted = json!({"channel": "lobby", "join_leave": true});
+    peer.ask("subscribe", wanted).await;
+    let mut here: BTreeSet<_> = stay
+        .iter()
+        .map(|it| it.connection().id().to_string())
+        .collect();
+    let mut lists = 0;
+    for round in 0..20 {
+        let (function, join) = (Arc::clone(&function), join.clone());
+        let coming = tokio::task::spawn_blocking(move || {
+            for _ in 0..COME_AND_GO {
+                let member = join(function.hub());
+                function.hub().leave(member.connection());
+            }
+        });
+        let asked = [0, 1, 2].map(|number| {
+            let id = 1_000 + 10 * round + number;
+            json!({"id": id, "presence": {"channel": "lobby"}}).to_string()
+        });
+        peer.client.text(&asked.join("\n")).await;
+        let (mut left, mut answered) = (0, 0);
+        while left < COME_AND_GO || answered < asked.len() {
+            let frame = peer.next().await;
+            let client = |news: &str| frame["push"][news]["info"]["client"].as_str();
+            if let Some(client) = client("join") {
+                here.insert(client.to_owned());
+            } else if let Some(client) = client("leave") {
+                here.remove(client);
+                left += 1;
+            } else {
+                let list = frame["presence"]["presence"].as_object().unwrap();
+                assert!(list.keys().eq(here.iter()), "round {round}");
+                answered += 1;
+                lists += usize::from(here.len() > STAY + 1);
+            }
+        }
+        coming.await.unwrap();
+    }
+    println!("{lists} lists while someone was there who went");
+    for member in &stay {
+        function.hub().leave(member.connection());
+    }
 }

@@ -10,7 +10,7 @@ use tempfile::TempDir;
 use tokio::process::Command;
 
 use super::good;
-use crate::authentication::SECRET;
+use crate::authentication::{SECRET, now, token};
 use crate::harness::driven::{Driven, fetched, node};
 use crate::harness::proxy::{address, is_left_out};
 use crate::harness::{Serving, openline_with, variant};
@@ -228,6 +228,29 @@ async fn the_client_for_node_renews_its_token() {
         client.ask(json!(["presence", "lobby"])).await,
         json!(["ann"])
     );
+    drop(serving);
+}
+
+/// A client whose application still has the token of before comes back with the
+/// next one, and keeps its subscriptions.
+#[tokio::test]
+async fn the_client_for_node_survives_a_renewal_with_an_expired_token() {
+    if is_left_out() {
+        return;
+    }
+    let (folder, address) = (TempDir::new().unwrap(), address());
+    let (serving, _) = host(folder.path(), address).await;
+    let mut client = Centrifuge::node(&format!("ws://{address}/connection/websocket"));
+    client.ask(json!(["token", good("ann", 4)])).await;
+    client.say(json!(["connect"])).await;
+    client.until("connected").await;
+    client.subscribe("lobby").await;
+    let expired = token(&json!({"sub": "ann", "exp": now() - 600}));
+    client.ask(json!(["token", expired])).await;
+    client.until("token").await;
+    client.ask(json!(["token", good("ann", 600)])).await;
+    client.until("connected").await;
+    client.until("subscribed").await;
     drop(serving);
 }
 

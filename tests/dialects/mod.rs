@@ -5,7 +5,9 @@ mod calls;
 mod centrifugo;
 mod clients;
 mod functions;
+mod outside;
 mod pushflo;
+mod recovery;
 mod refusals;
 mod reloads;
 mod rights;
@@ -36,6 +38,12 @@ presence = true
 join_leave = "connections"
 
 [[function.channel]]
+pattern = "users"
+subscribe = "peers"
+presence = true
+join_leave = "users"
+
+[[function.channel]]
 pattern = "value"
 subscribe = "peers"
 publish = "peers"
@@ -49,6 +57,7 @@ subscribe = "own:sub"
 pattern = "tagged"
 subscribe = "peers"
 filters = true
+history = { count = 3 }
 
 [[function.channel]]
 pattern = "keyed-*"

@@ -106,6 +106,26 @@ async fn a_connection_ends_with_its_token_unless_it_shows_another_one() {
     );
 }
 
+/// A client that reads 109 in the reply to a refresh leaves for good; after this
+/// close it comes back and gets another token.
+#[tokio::test]
+async fn a_token_that_is_renewed_by_one_that_has_expired_ends_the_connection() {
+    let host = host_of_tokens().await;
+    let mut peer = Speaker::connect_with(&host, json!({"token": good("ann", 600)})).await;
+    let expired = token(&json!({"sub": "ann", "exp": now() - 600}));
+    // What was asked before is answered, and what comes behind is not done.
+    let commands = [
+        json!({"id": 7, "subscribe": {"channel": "inbox:ann"}}),
+        json!({"id": 8, "refresh": {"token": expired}}),
+        json!({"id": 9, "subscribe": {"channel": "news"}}),
+    ];
+    let frame = commands.map(|command| command.to_string()).join("\n");
+    peer.client.text(&frame).await;
+    assert_eq!(peer.next().await, json!({"id": 7, "subscribe": {}}));
+    assert_eq!(peer.client.closed().await, end(3005, "connection expired"));
+    host.nothing_is_left().await;
+}
+
 #[tokio::test]
 async fn each_wish_that_cannot_be_granted_has_its_code() {
     let host = host().await;

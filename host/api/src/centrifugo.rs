@@ -10,18 +10,14 @@ use openline_broker::log::{PageLimit, PageQuery};
 use openline_broker::position::{Epoch, Position};
 use openline_broker::publication::Data;
 use openline_broker::versions::Version;
-use openline_channels::forms;
-use openline_channels::hub::Subscribing;
 use openline_channels::wakeups::Wakeups;
 use openline_core::close::CloseInfo;
 use openline_core::key::Scope;
-use openline_core::message::Message;
 use openline_core::name::ChannelName;
-use openline_dialects::centrifugo::Unsubscribed;
 use openline_dialects::centrifugo::server::{
     self, Data as Body, History, NodeView, Publish, Request, RequestError, Who,
 };
-use openline_dialects::{Answer, HistoryLimit, PositionView, PresenceStats, Refusal, Subscribed};
+use openline_dialects::{Answer, HistoryLimit, PositionView, PresenceStats, Refusal};
 
 use crate::access::{Denied, Place};
 use crate::body::BodyError;
@@ -30,8 +26,12 @@ use crate::publish::{Fault, json, of_data, publish, tags};
 use crate::reading::{PAGE_BYTES, count, list, looked, with_all};
 use crate::{Call, Reply};
 
-/// Publications of one answer, and members.
+/// Publications of one answer.
 const PAGE_MAX: usize = 1_000;
+
+/// Members of one answer. A list with more is refused, as for peers: a part of it
+/// would be taken for all, and `presence_stats` tells how many there are.
+const MEMBERS_MAX: usize = 4_096;
 
 /// Channels of one answer.
 const CHANNELS_MAX: usize = 10_000;
@@ -218,52 +218,29 @@ async fn each(
     Ok(server::done())
 }
 
+/// Its peer gets what other new subscribers get: a current value as well.
 fn subscribe((function, connection): &Found, name: &ChannelName) {
-    let dialect = connection.facts().dialect.and_then(forms::spoken);
-    let mut first = |backlog: &openline_broker::channel::Backlog| {
-        let Some(dialect) = dialect else {
-            return Vec::new();
-        };
-        let epoch = backlog.position.map(|it| it.epoch.to_string());
-        let position = backlog.position.zip(epoch.as_deref());
-        let outcome = Subscribed {
-            position: position.map(|(position, epoch)| PositionView {
-                epoch,
-                offset: position.offset,
-            }),
-            recoverable: position.is_some(),
-            ..Subscribed::default()
-        };
-        vec![Message::Text(dialect.subscribed(name.as_str(), &outcome))]
-    };
-    let subscribing = Subscribing {
-        answer: Some(&mut first),
-        ..Subscribing::default()
-    };
     let hub = function.hub();
-    let subscribed = hub.subscribe_with(connection, name, subscribing, &mut Wakeups::default());
+    let subscribed = hub.subscribe(connection, name, &mut Wakeups::default());
     if let Err(error) = subscribed {
         tracing::debug!(connection = %connection.id(), ?name, ?error, "a connection was not subscribed from outside");
     }
-    connection.wake();
 }
 
 fn unsubscribe((function, connection): &Found, name: &ChannelName) {
-    if !function.hub().unsubscribe(connection, name) {
-        return;
-    }
-    if let Some(dialect) = connection.facts().dialect.and_then(forms::spoken) {
-        let why = Unsubscribed::ByHost;
-        connection.push(Message::Text(dialect.unsubscribed(name.as_str(), why)));
-        connection.wake();
-    }
+    function
+        .hub()
+        .dismiss(connection, name, &mut Wakeups::default());
 }
 
 fn presence(place: &Place, key: &Key, channel: &str) -> Result<Answer, Reply> {
     let (name, space) = place.channel(key, Scope::Read, channel)?;
-    let Some(members) = space.members(&name, None, PAGE_MAX) else {
+    let Some(members) = space.members(&name, None, MEMBERS_MAX + 1) else {
         return Ok(server::refused(&Refusal::NotAvailable));
     };
+    if members.len() > MEMBERS_MAX {
+        return Ok(server::refused(&Refusal::LimitExceeded));
+    }
     Ok(with_members(&members, |views| {
         server::presence(views.iter().copied())
     }))

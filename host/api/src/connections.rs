@@ -277,7 +277,7 @@ pub(crate) fn put(connection: &Arc<Connection>, message: Message) -> Put {
     if message.bytes() > connection.limits().message_bytes {
         return Put::Large;
     }
-    let outcome = connection.push(message);
+    let outcome = connection.push_frame(message);
     connection.wake();
     match outcome {
         SendOutcome::Sent | SendOutcome::Queued(_) => Put::Sent,

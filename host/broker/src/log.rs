@@ -8,7 +8,8 @@
 //!
 //! A recovery is all that was missed, in order, or nothing: a position from the
 //! future, of another epoch, or with evicted publications after it, gets nothing,
-//! and so does one with more after it than the caller allows.
+//! and so does one with more after it that the subscriber wants than the caller
+//! allows.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -180,19 +181,29 @@ impl Log {
         self.bytes = 0;
     }
 
-    /// All that was published after a position, if all of it is here and within
-    /// the limit; otherwise `None`.
-    pub fn since(&self, position: Position, limit: PageLimit) -> Option<Vec<Publication>> {
+    /// All that was published after a position and is `wanted`, if all that was
+    /// published is here and what is wanted within the limit; otherwise `None`.
+    pub fn since(
+        &self,
+        position: Position,
+        limit: PageLimit,
+        wanted: impl Fn(&Publication) -> bool,
+    ) -> Option<Vec<Publication>> {
         if position.epoch != self.epoch || position.offset > self.top {
             return None;
         }
         let missed = self.top - position.offset;
         let missed = usize::try_from(missed).ok()?;
         let skipped = self.ring.len().checked_sub(missed)?;
-        let publications = self.ring.range(skipped..);
-        let bytes: usize = publications.clone().map(|it| it.data.bytes()).sum();
-        let fits = missed <= limit.count && bytes <= limit.bytes;
-        fits.then(|| publications.cloned().collect())
+        let (mut publications, mut bytes) = (Vec::new(), 0usize);
+        for publication in self.ring.range(skipped..).filter(|it| wanted(it)) {
+            bytes = bytes.saturating_add(publication.data.bytes());
+            if publications.len() == limit.count || bytes > limit.bytes {
+                return None;
+            }
+            publications.push(publication.clone());
+        }
+        Some(publications)
     }
 
     /// The last publications, from old to new, within the limit.

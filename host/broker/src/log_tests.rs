@@ -48,7 +48,7 @@ fn log() -> Log {
 #[test]
 fn a_recovery_is_all_or_nothing() {
     let log = log();
-    let since = |position| log.since(position, ALL).map(|it| offsets(&it));
+    let since = |position| log.since(position, ALL, |_| true).map(|it| offsets(&it));
     assert_eq!(since(at(5)), Some(vec![]));
     assert_eq!(since(at(4)), Some(vec![5]));
     assert_eq!(
@@ -66,10 +66,16 @@ fn a_recovery_is_all_or_nothing() {
 #[test]
 fn a_recovery_at_its_limit_and_past_it() {
     let log = log();
-    let since = |count, bytes| log.since(at(2), PageLimit { count, bytes }).is_some();
+    let since = |count, bytes| {
+        log.since(at(2), PageLimit { count, bytes }, |_| true)
+            .is_some()
+    };
     assert!(since(3, 9));
     assert!(!since(2, 9) && !since(3, 8));
-    assert!(log.since(at(5), PageLimit { count: 0, bytes: 0 }).is_some());
+    assert!(
+        log.since(at(5), PageLimit { count: 0, bytes: 0 }, |_| true)
+            .is_some()
+    );
 }
 
 #[test]
@@ -122,13 +128,21 @@ fn the_count_outlives_what_it_counts() {
     let mut log = log();
     log.clear();
     assert_eq!((log.count(), log.bytes(), log.cost()), (0, 0, 0));
-    assert_eq!(log.since(at(5), ALL), Some(vec![]), "nothing was missed");
-    assert_eq!(log.since(at(4), ALL), None, "what was missed is gone");
+    assert_eq!(
+        log.since(at(5), ALL, |_| true),
+        Some(vec![]),
+        "nothing was missed"
+    );
+    assert_eq!(
+        log.since(at(4), ALL, |_| true),
+        None,
+        "what was missed is gone"
+    );
     let next = publish(&mut log, "6", 6);
-    assert_eq!(log.since(at(5), ALL), Some(vec![next]));
+    assert_eq!(log.since(at(5), ALL, |_| true), Some(vec![next]));
     log.pass();
     assert_eq!((log.top(), log.count()), (at(7), 0));
-    assert_eq!(log.since(at(5), ALL), None);
+    assert_eq!(log.since(at(5), ALL, |_| true), None);
 }
 
 #[test]
@@ -324,7 +338,7 @@ proptest! {
                     missed.len() <= kept && missed.len() <= limit.count && bytes <= limit.bytes
                 });
                 let since = at(since.try_into().unwrap());
-                prop_assert_eq!(log.since(since, limit), expected.map(<[_]>::to_vec));
+                prop_assert_eq!(log.since(since, limit, |_| true), expected.map(<[_]>::to_vec));
                 if since.offset <= log.top().offset {
                     let base = all.len() - kept;
                     check_page(&log, &all, base, since, limit)?;

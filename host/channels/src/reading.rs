@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use openline_broker::channel::Channel;
 use openline_broker::log::{Page, PageLimit, PageQuery, Unrecoverable};
 use openline_broker::position::Position;
 use openline_broker::presence::{Member, PresenceCounts};
@@ -116,6 +117,24 @@ impl Space {
             channel.map(|channel| channel.counts())
         });
         Some(counts.flatten().unwrap_or_default())
+    }
+
+    /// Calls `show` with a channel, if it is there, while nobody comes or goes: what
+    /// it puts into an outbox is in order with the news of members. `None` where
+    /// there is no presence.
+    pub fn show_presence<T>(
+        self: &Arc<Self>,
+        name: &ChannelName,
+        show: impl FnOnce(Option<&Channel>) -> T,
+    ) -> Option<T> {
+        self.find(name).terms.presence.then_some(())?;
+        let mut show = Some(show);
+        let shown = self.with(name, false, |_, state, _| {
+            let show = show.take()?;
+            Some(show(state.channel.as_deref()))
+        });
+        // A channel that is not there has no members, and no news of any.
+        shown.flatten().or_else(|| Some(show.take()?(None)))
     }
 
     /// Forgets the history of a channel; whether there was the channel.

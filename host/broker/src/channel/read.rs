@@ -15,8 +15,8 @@ use crate::publication::Publication;
 pub struct Subscribe<'a> {
     /// Where the subscriber was before; `None` if it is new.
     pub since: Option<Position>,
-    /// The most that a recovery may have. If more was missed, nothing is
-    /// recovered. A snapshot of values is not limited: the terms bound it.
+    /// The most that a recovery may have. If the subscriber has missed more that
+    /// it does not skip, nothing is recovered. A snapshot of values is not limited: the terms bound it.
     pub limit: PageLimit,
     /// How many of the last publications the subscriber wants if it cannot
     /// recover. It then knows that others are missing.
@@ -53,6 +53,12 @@ impl Subscribe<'_> {
         otherwise: 0,
         filter: None,
     };
+
+    /// Whether the subscriber gets a publication.
+    fn wants(&self, publication: &Publication) -> bool {
+        let filter = self.filter;
+        filter.is_none_or(|(filter, own)| filter.accepts(publication, own))
+    }
 }
 
 impl Channel {
@@ -78,15 +84,12 @@ impl Channel {
         let mut backlog = if self.terms.latest {
             self.value(since)
         } else if self.terms.keyed.is_some() {
-            self.values(since, subscribe.limit)
+            self.values(since, subscribe)
         } else {
             self.missed(since, subscribe)
         };
         backlog.position = self.position().filter(|_| recovers);
-        if let Some((filter, own)) = subscribe.filter {
-            let publications = &mut backlog.publications;
-            publications.retain(|publication| filter.accepts(publication, own));
-        }
+        backlog.publications.retain(|it| subscribe.wants(it));
         backlog
     }
 
@@ -113,12 +116,14 @@ impl Channel {
         }
     }
 
-    fn values(&self, since: Option<Position>, limit: PageLimit) -> Backlog {
+    fn values(&self, since: Option<Position>, subscribe: &Subscribe<'_>) -> Backlog {
         let Some(memory) = &self.memory else {
             return Backlog::default();
         };
         let changes = memory.log.as_ref().zip(since);
-        if let Some(publications) = changes.and_then(|(log, since)| log.since(since, limit)) {
+        let missed = changes
+            .and_then(|(log, since)| log.since(since, subscribe.limit, |it| subscribe.wants(it)));
+        if let Some(publications) = missed {
             return Backlog {
                 publications,
                 recovered: Some(true),
@@ -141,7 +146,8 @@ impl Channel {
         let Some((log, since)) = log.zip(since) else {
             return Backlog::default();
         };
-        if let Some(publications) = log.since(since, subscribe.limit) {
+        let missed = log.since(since, subscribe.limit, |it| subscribe.wants(it));
+        if let Some(publications) = missed {
             return Backlog {
                 publications,
                 recovered: Some(true),

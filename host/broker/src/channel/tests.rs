@@ -379,6 +379,19 @@ fn a_filter_applies_to_what_was_missed() {
         (vec!["2"], Some(true))
     );
     assert_eq!(backlog.position, Some(at(2)));
+    // What it skips is not counted against the limit, at it and past it.
+    for (bytes, recovered) in [(1, true), (0, false)] {
+        let limit = PageLimit { count: 1, bytes };
+        let backlog = channel.subscribe(
+            &Subscribe {
+                filter,
+                limit,
+                ..since(at(0))
+            },
+            Moment(0),
+        );
+        assert_eq!(backlog.recovered, Some(recovered), "{bytes}");
+    }
 }
 
 #[test]

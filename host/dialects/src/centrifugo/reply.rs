@@ -83,7 +83,9 @@ pub(crate) fn subscribed(id: u32, since: u64, outcome: &Subscribed<'_>) -> ByteS
 }
 
 /// The result of a subscription. One that recovers repeats the offset that was
-/// asked for: its publications take the client from there to the present.
+/// asked for: its publications take the client from there to the present. Without
+/// any the client is there at once, also past those that it skips, which may be
+/// evicted before it comes back the next time.
 pub(super) fn subscription_result(result: &mut Object<'_>, since: u64, outcome: &Subscribed<'_>) {
     lifetime(result, outcome.ttl_s);
     result.flag_if_set("recoverable", outcome.recoverable);
@@ -92,8 +94,8 @@ pub(super) fn subscription_result(result: &mut Object<'_>, since: u64, outcome: 
     }
     let mut offset = outcome.position.map_or(0, |position| position.offset);
     if let Recovery::Recovered(missed) = outcome.recovery {
-        offset = since;
         if !missed.is_empty() {
+            offset = since;
             result.array("publications", missed, publication);
         }
         result.flag("recovered", true);

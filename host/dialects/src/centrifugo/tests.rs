@@ -158,7 +158,7 @@ fn a_recovery_is_complete_or_nothing() {
         )
     );
     assert_eq!(
-        reply::subscribed(2, 15, &outcome(Recovery::Recovered(&[]))),
+        reply::subscribed(2, 13, &outcome(Recovery::Recovered(&[]))),
         concat!(
             r#"{"id":2,"subscribe":{"recoverable":true,"epoch":"xyz","recovered":true,"#,
             r#""offset":15,"positioned":true,"was_recovering":true}}"#

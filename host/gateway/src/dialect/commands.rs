@@ -66,20 +66,26 @@ impl Speaking {
                 self.answer_published(reply, published, peer)
             }
             Action::Presence(reply, channel) => {
-                let answer = self.presence(&reply, &channel, peer);
-                self.answer(&reply, answer, peer)
+                let answered = self.presence(&reply, &channel, peer);
+                self.refuse_or(&reply, answered, peer)
             }
             Action::PresenceStats(reply, channel) => {
-                let answer = self.presence_stats(&reply, &channel, peer);
-                self.answer(&reply, answer, peer)
+                let answered = self.presence_stats(&reply, &channel, peer);
+                self.refuse_or(&reply, answered, peer)
             }
             Action::History(reply, query) => {
                 let answer = self.history(&reply, &query, peer);
                 self.answer(&reply, answer, peer)
             }
             Action::Refresh(reply, token) => {
-                let answer = refresh(&reply, &token, peer);
-                self.answer(&reply, answer, peer);
+                match (refresh(&reply, &token, peer), peer.session) {
+                    // A client that is told so leaves for good. After this close it
+                    // comes back, and gets another token when this one is refused.
+                    (Err(Refusal::TokenExpired), Some(session)) => {
+                        connection.end(session.expired());
+                    }
+                    (answer, _) => drop(self.answer(&reply, answer, peer)),
+                }
                 Step::Renewed
             }
             Action::Call(reply, call) => Step::Call(calls::call(reply, call, connection)),
@@ -223,38 +229,40 @@ impl Speaking {
         self.channel(name, right, peer).map(|(channel, _)| channel)
     }
 
-    fn presence(
-        &self,
-        reply: &Reply,
-        channel: &str,
-        peer: Peer<'_>,
-    ) -> Result<ByteString, Refusal> {
+    /// Answers before anyone else comes or goes: a peer that is told of that has a
+    /// list which the news behind it continue.
+    fn presence(&self, reply: &Reply, channel: &str, peer: Peer<'_>) -> Result<(), Refusal> {
         let channel = self.readable(channel, peer)?;
         let space = self.hub().space(&channel);
-        let members = space.members(&channel, None, MEMBERS_MAX + 1);
-        let members = members.ok_or(Refusal::NotAvailable)?;
-        if members.len() > MEMBERS_MAX {
-            return Err(Refusal::LimitExceeded);
-        }
-        Ok(forms::with_members(&members, |views| {
-            reply.presence(views.iter().copied())
-        }))
+        let shown = space.show_presence(&channel, |channel| {
+            let members = channel.map(|channel| channel.members(None, MEMBERS_MAX + 1));
+            let members = members.unwrap_or_default();
+            if members.len() > MEMBERS_MAX {
+                return Err(Refusal::LimitExceeded);
+            }
+            let answer =
+                forms::with_members(&members, |views| reply.presence(views.iter().copied()));
+            self.send(peer.connection, answer);
+            Ok(())
+        });
+        shown.ok_or(Refusal::NotAvailable)?
     }
 
-    fn presence_stats(
-        &self,
-        reply: &Reply,
-        channel: &str,
-        peer: Peer<'_>,
-    ) -> Result<ByteString, Refusal> {
+    /// The same with numbers.
+    fn presence_stats(&self, reply: &Reply, channel: &str, peer: Peer<'_>) -> Result<(), Refusal> {
         let channel = self.readable(channel, peer)?;
-        let counts = self.hub().space(&channel).counts(&channel);
-        let counts = counts.ok_or(Refusal::NotAvailable)?;
+        let space = self.hub().space(&channel);
         let number = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
-        Ok(reply.presence_stats(PresenceStats {
-            connections: number(counts.connections),
-            users: number(counts.users),
-        }))
+        let shown = space.show_presence(&channel, |channel| {
+            let counts = channel.map(|channel| channel.counts());
+            let counts = counts.unwrap_or_default();
+            let answer = reply.presence_stats(PresenceStats {
+                connections: number(counts.connections),
+                users: number(counts.users),
+            });
+            self.send(peer.connection, answer);
+        });
+        shown.ok_or(Refusal::NotAvailable)
     }
 
     fn history(
