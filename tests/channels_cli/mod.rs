@@ -28,7 +28,7 @@ history = { time = "0" }
 [[function.channel]]
 pattern = "bulk"
 subscribe = "key"
-history = { count = 10000, bytes = "100 MiB" }
+history = { count = 10000, bytes = "200 MiB" }
 
 [[function.channel]]
 pattern = "brief"

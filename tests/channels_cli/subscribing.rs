@@ -125,7 +125,7 @@ async fn a_key_that_is_taken_away_ends_it_and_says_so() {
 #[tokio::test]
 async fn a_reader_that_is_slow_gets_everything_in_order_and_once() {
     // More than the outbox of a stream and the pipes between hold.
-    const LINES: usize = 70;
+    const LINES: usize = 110;
     let told = Told::start().await;
     let mut subscribed = told.subscribe(&["bulk"], "bulk", 1).await;
     let long = "x".repeat(900 << 10);

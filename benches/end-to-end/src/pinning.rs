@@ -67,12 +67,17 @@ pub(crate) async fn this_program<T: DeserializeOwned>(
         .arg(part)
         .arg(serde_json::to_string(order)?)
         .stdin(Stdio::null())
-        .stderr(Stdio::inherit())
         .kill_on_drop(true)
         .output()
         .await
         .context("it cannot be started")?;
-    ensure!(output.status.success(), "it ended with {}", output.status);
+    let told = String::from_utf8_lossy(&output.stderr);
+    ensure!(
+        output.status.success(),
+        "it ended with {}: {}",
+        output.status,
+        told.trim()
+    );
     serde_json::from_slice(&output.stdout).context("what it answers is not valid")
 }
 

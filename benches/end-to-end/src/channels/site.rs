@@ -67,6 +67,9 @@ durable = true
 
 [function.limit]
 connections = 20000
+
+[function.instance]
+concurrency = 1000
 "#;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
