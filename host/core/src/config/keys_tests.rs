@@ -31,7 +31,14 @@ fn known(table: &str) -> Vec<String> {
         "[server.tls]" => &["acme"],
         "[[function.trigger]]" => &["jwt", "signature", "ticket", "first_message"],
         "[function.trigger.signature]" => &["keys"],
-        "[[function]]" => &["trigger", "auto_response", "channel", "instance", "limit"],
+        "[[function]]" => &[
+            "trigger",
+            "auto_response",
+            "channel",
+            "subscription",
+            "instance",
+            "limit",
+        ],
         "[[channel]]" => &["history", "keyed"],
         // A function's own list refuses it with a sentence.
         "[[function.channel]]" => &["history", "keyed", "functions"],

@@ -8,12 +8,12 @@ use openline_core::message::Message;
 /// How many pings are read while the answers to earlier ones have not left.
 /// After that, nothing is read until they have: otherwise they would fill the
 /// memory. With 125 bytes each they take 8 KiB at most.
-pub(super) const PINGS_UNANSWERED_MAX: u32 = 64;
+pub(super) const PINGS_UNANSWERED_MAX: u16 = 64;
 
 /// How many messages with automatic responses are read while earlier responses
 /// are not written. After that, reading stops until they are, so that the host
 /// does not fill the outbox of a peer that does not read.
-pub(super) const ANSWERS_UNWRITTEN_MAX: u32 = 64;
+pub(super) const ANSWERS_UNWRITTEN_MAX: u16 = 64;
 
 /// The most messages for which a batch reserves room in advance.
 const BATCH_EXPECTED_MAX: usize = 64;

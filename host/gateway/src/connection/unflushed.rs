@@ -7,13 +7,14 @@ use tokio::time::Instant;
 
 use super::inbox::ANSWERS_UNWRITTEN_MAX;
 
-/// What was answered since everything had left the last time.
+/// What was answered since everything had left the last time. Nothing is read
+/// past their bounds, which are far from those of the numbers.
 #[derive(Debug, Default)]
 pub(super) struct Unflushed {
     /// How many pings were read.
-    pub(super) pings: u32,
+    pub(super) pings: u16,
     /// How many messages the host has answered itself.
-    pub(super) answers: u32,
+    pub(super) answers: u16,
 }
 
 impl Unflushed {

@@ -44,7 +44,7 @@ pub(crate) struct Unproven<S> {
     wire: Wire<S>,
     intake: Intake,
     /// Pings whose answers have not left.
-    pings: u32,
+    pings: u16,
     /// Pings and pongs that have come.
     controls: u32,
     opened_at: Instant,
