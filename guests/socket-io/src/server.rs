@@ -135,7 +135,7 @@ fn save(connection: &Connection, session: &Session) {
     let _ = connection.set_attachment(session.to_bytes());
 }
 
-/// An id that nobody can guess: two hashes whose random keys never leave this
+/// An id that cannot be guessed: two hashes, whose random keys never leave this
 /// instance.
 fn random_id() -> String {
     let half = || RandomState::new().hash_one(());

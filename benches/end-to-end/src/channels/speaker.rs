@@ -35,7 +35,7 @@ pub(super) struct Speaker {
 }
 
 impl Speaker {
-    /// Opens a connection and connects as nobody.
+    /// Opens a connection, and connects without a token.
     pub(super) async fn open(address: SocketAddr) -> anyhow::Result<Self> {
         let mut stream = TcpStream::connect(address).await?;
         stream.set_nodelay(true)?;

@@ -1,5 +1,5 @@
-//! Is woken by channels, and does what publications say; serves connections as
-//! well, whose calls it answers. What it does is in `orders.rs`.
+//! Channels wake it, and it does what the publications say. It also serves
+//! connections and answers their calls. `orders.rs` has what it can do.
 
 use std::thread;
 
