@@ -1,13 +1,11 @@
 //! Streams of channels, for people who watch one: Server-Sent Events, as
 //! subscribers without a WebSocket get them.
 //!
-//! A stream is a connection of the channel's space, in no hub and without a
-//! function. It counts as a subscriber, but is no member of a channel with
-//! presence. A task of the workers owns it and passes on what comes, because the
+//! A stream is a [`Reader`]. It counts as a subscriber, but is no member of a
+//! channel with presence. A task of the workers owns it and passes on what comes, because the
 //! thread of the listener may not wait for a channel's lock.
 //!
-//! Bounded by [`STREAMS_MAX`](crate::STREAMS_MAX), and each by an outbox of twice
-//! [`EVENT_BYTES_MAX`], past which it ends: a slow reader delays nobody.
+//! Bounded by [`STREAMS_MAX`](crate::STREAMS_MAX), and each by its reader.
 
 use std::convert::Infallible;
 use std::future::poll_fn;
@@ -21,13 +19,10 @@ use http::header::{CONTENT_TYPE, HeaderName, HeaderValue};
 use http::response::Parts;
 use http_body::{Body, Frame};
 use http_body_util::BodyExt;
-use openline_channels::connection::{Facts, Item, Next, SocketOwner};
 use openline_channels::hub::{SubscribeError, Subscribing};
+use openline_channels::reader::Reader;
 use openline_channels::wakeups::Wakeups;
 use openline_control::schema;
-use openline_core::dialect::DialectName;
-use openline_core::limits::{FunctionLimits, OutboxOverflow};
-use openline_core::message::Message;
 use openline_dialects::sse;
 use openline_gateway::answer_body::AnswerBody;
 use openline_gateway::reserved::Answer;
@@ -44,13 +39,6 @@ use crate::responses::NotChanged;
 /// How often a stream that is silent says that it is there: proxies close what
 /// is silent for 30 to 60 seconds.
 const PING: Duration = Duration::from_secs(25);
-
-/// The largest event, which is larger than its data by names and escapes, and
-/// half of what may wait to be written to one stream.
-const EVENT_BYTES_MAX: usize = 16 << 20;
-
-/// Few and large pieces cost less than many small ones.
-const PIECE_BYTES: usize = 16 << 10;
 
 /// How often a stream looks whether its channel is still the one of this name,
 /// and its token that of the host.
@@ -97,14 +85,14 @@ pub(crate) async fn stream(call: Call) -> Answered {
         Problem::new(503, "streams", "as many channels are watched as may be")
             .hint("end another stream, or read the channel's history")
     })?;
-    let owner = Owner::new(&context, &at);
+    let reader = reader(&context, &at);
     let mut nothing = |_: &_| Vec::new();
     let subscribing = Subscribing {
         is_unseen: true,
         answer: Some(&mut nothing),
         ..Subscribing::default()
     };
-    let connection = owner.0.connection();
+    let connection = reader.connection();
     let subscribed = space.subscribe_with(connection, &name, subscribing, &mut Wakeups::default());
     subscribed.map_err(refused)?;
     let (sender, receiver) = mpsc::channel(1);
@@ -114,7 +102,7 @@ pub(crate) async fn stream(call: Call) -> Answered {
             at.is_some_and(|at| at.space(&name).is_ok_and(|now| Arc::ptr_eq(now, &space)))
         }),
         context,
-        owner,
+        reader,
         sender,
         _permit: permit,
     };
@@ -154,76 +142,20 @@ fn refused(error: SubscribeError) -> Problem {
     }
 }
 
-/// A connection that ends with its owner.
-#[derive(Debug)]
-struct Owner(SocketOwner);
-
-impl Owner {
-    fn new(context: &Context, place: &Place) -> Self {
-        let facts = Facts {
-            dialect: Some(DialectName::Events),
-            ..Facts::default()
-        };
-        let limits = FunctionLimits {
-            message_bytes: EVENT_BYTES_MAX,
-            outbox_bytes: EVENT_BYTES_MAX * 2,
-            outbox_overflow: OutboxOverflow::Close,
-            ..(*place.limits).clone()
-        };
-        let mut known = context.stream_budget.lock();
-        let budget = known.upgrade().unwrap_or_else(|| {
-            let made = context.gateway.services().budget().function();
-            *known = Arc::downgrade(&made);
-            made
-        });
-        Self(SocketOwner::new(facts, Arc::new(limits), budget))
-    }
-
-    /// The next events. Empty when the stream is over.
-    async fn next(&self) -> String {
-        poll_fn(|polling| {
-            self.0.register(polling.waker());
-            let mut gathered = String::new();
-            while gathered.len() < PIECE_BYTES {
-                if self.0.is_terminated() || self.0.leaving().is_some() {
-                    return Poll::Ready(gathered);
-                }
-                match self.0.next() {
-                    Next::Item(item) => gathered.push_str(text(&item)),
-                    Next::End(_) => return Poll::Ready(gathered),
-                    Next::Idle if gathered.is_empty() => return Poll::Pending,
-                    Next::Idle => break,
-                }
-            }
-            Poll::Ready(gathered)
-        })
-        .await
-    }
-}
-
-fn text(item: &Item) -> &str {
-    let message = match item {
-        Item::Message(message) | Item::Compress(message) | Item::Plain(message) => message,
-        Item::Published(shared) => shared.message(),
-        Item::Ping(_) => return "",
-    };
-    match message {
-        Message::Text(text) => text,
-        Message::Binary(_) => "",
-    }
-}
-
-impl Drop for Owner {
-    fn drop(&mut self) {
-        self.0.unsubscribe_all();
-        self.0.finish();
-        self.0.release();
-    }
+/// A reader that shares its budget with the other streams of the interface.
+fn reader(context: &Context, place: &Place) -> Reader {
+    let mut known = context.stream_budget.lock();
+    let budget = known.upgrade().unwrap_or_else(|| {
+        let made = context.gateway.services().budget().function();
+        *known = Arc::downgrade(&made);
+        made
+    });
+    Reader::new("", &place.limits, budget)
 }
 
 /// A stream that is written.
 struct Watch {
-    owner: Owner,
+    reader: Reader,
     context: Arc<Context>,
     /// Whether its channel is still the one of its name.
     is_it: Box<dyn Fn(&Context) -> bool + Send + Sync>,
@@ -232,48 +164,50 @@ struct Watch {
 }
 
 impl Watch {
-    /// Passes on what comes, until its reader goes or [it ends](Self::ended).
-    async fn run(self) {
+    /// Passes on what comes, until whoever reads goes or [it ends](ended).
+    async fn run(mut self) {
+        let (reader, sender) = (&mut self.reader, &self.sender);
         tokio::select! {
-            () = self.pass_on() => {}
-            () = self.sender.closed() => {}
-            () = self.ended() => {}
+            () = pass_on(reader, sender) => {}
+            () = sender.closed() => {}
+            () = ended(&self.context, &*self.is_it) => {}
         }
     }
+}
 
-    async fn pass_on(&self) {
+async fn pass_on(reader: &mut Reader, sender: &mpsc::Sender<Bytes>) {
+    loop {
+        let silent = sleep_until(Instant::now() + PING);
+        let piece = tokio::select! {
+            piece = poll_fn(|polling| reader.poll_next(polling)) => piece,
+            () = silent => Some(Bytes::from_static(sse::PING.as_bytes())),
+        };
+        let Some(piece) = piece else { return };
+        if sender.send(piece).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Waits until the channel is another one, the token has changed, or the host
+/// drains.
+async fn ended(context: &Context, is_it: &(dyn Fn(&Context) -> bool + Send + Sync)) {
+    let services = context.gateway.services();
+    let token = services.table().config.admin_token.clone();
+    let changed = async {
         loop {
-            let silent = sleep_until(Instant::now() + PING);
-            let piece = tokio::select! {
-                piece = self.owner.next() => Bytes::from(piece),
-                () = silent => Bytes::from_static(sse::PING.as_bytes()),
-            };
-            if piece.is_empty() || self.sender.send(piece).await.is_err() {
+            sleep(LOOK).await;
+            let is_same = services.table().config.admin_token == token;
+            if !is_same || !is_it(context) {
                 return;
             }
         }
-    }
-
-    /// Waits until the channel is another one, the token has changed, or the host
-    /// drains.
-    async fn ended(&self) {
-        let services = self.context.gateway.services();
-        let token = services.table().config.admin_token.clone();
-        let changed = async {
-            loop {
-                sleep(LOOK).await;
-                let is_same = services.table().config.admin_token == token;
-                if !is_same || !(self.is_it)(&self.context) {
-                    return;
-                }
-            }
-        };
-        let mut drain = services.watch_drain();
-        tokio::select! {
-            () = changed => {}
-            // An error means that the host is already gone.
-            _ = drain.wait_for(|draining| *draining) => {}
-        }
+    };
+    let mut drain = services.watch_drain();
+    tokio::select! {
+        () = changed => {}
+        // An error means that the host is already gone.
+        _ = drain.wait_for(|draining| *draining) => {}
     }
 }
 

@@ -6,13 +6,11 @@
 
 use std::future::poll_fn;
 use std::sync::Arc;
-use std::task::Poll;
 use std::time::Duration;
 
 use openline_admission::keys::Key;
 use openline_broker::log::{Page, PageLimit, PageQuery};
 use openline_broker::position::Position;
-use openline_channels::connection::Next;
 use openline_channels::hub::Subscribing;
 use openline_channels::space::Space;
 use openline_channels::wakeups::Wakeups;
@@ -24,7 +22,7 @@ use crate::access::Place;
 use crate::failed::Failed;
 use crate::publish::position;
 use crate::reading::{PAGE_BYTES, with_all};
-use crate::stream::{Owner, ended, refused};
+use crate::stream::{ended, reader, refused};
 use crate::{Call, Reply};
 
 /// `GET /v1/channels/{channel}/poll`.
@@ -45,32 +43,26 @@ pub(crate) async fn answer(
         return Ok(reply);
     }
     let _slot = call.stream_place().ok_or(ApiError::Full)?;
-    let owner = Owner::new(call, place);
+    let mut reader = reader(call, place);
     let mut nothing = |_: &_| Vec::new();
     let subscribing = Subscribing {
         answer: Some(&mut nothing),
         ..Subscribing::default()
     };
-    let connection = owner.0.connection();
+    let connection = reader.connection();
     let subscribed = space.subscribe_with(connection, &name, subscribing, &mut Wakeups::default());
     subscribed.map_err(refused)?;
     // What came before it was subscribed.
     if let Some(reply) = read(&space, &name, since, limit)? {
         return Ok(reply);
     }
-    let came = poll_fn(|cx| {
-        owner.0.register(cx.waker());
-        match owner.0.next() {
-            Next::Idle if owner.0.leaving().is_none() => Poll::Pending,
-            _ => Poll::Ready(()),
-        }
-    });
+    let came = poll_fn(|cx| reader.poll_next(cx));
     let (over, wait) = (
         ended(key, place.clone(), name.clone(), Arc::clone(&space), call),
         tokio::time::sleep(Duration::from_secs(query.wait_s.into())),
     );
     tokio::select! {
-        () = came => {}
+        _ = came => {}
         () = over => {}
         () = wait => {}
     }

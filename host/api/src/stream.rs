@@ -1,12 +1,8 @@
 //! Event streams: subscribers of a channel without a WebSocket.
 //!
-//! A stream is a connection of the channel's space, in no hub and without a
-//! function: the body of the answer owns it as a task owns a socket, and takes
-//! from its outbox. So it recovers as connections do, and a slow reader delays no
-//! other.
-//!
-//! Bounded by `streams` in `[server.api]`, and each by an outbox of twice
-//! [`EVENT_BYTES_MAX`], past which it ends: its reader comes back and recovers.
+//! The body of the answer owns the [`Reader`]. Bounded by `streams` in
+//! `[server.api]`, and each by its reader, past whose bound it ends: the client
+//! comes back and recovers.
 //! Every [`PING`] a comment keeps proxies from closing it.
 
 use std::convert::Infallible;
@@ -25,14 +21,12 @@ use http_body::{Body, Frame};
 use http_body_util::BodyExt;
 use openline_admission::keys::Key;
 use openline_broker::channel::Backlog;
-use openline_channels::connection::{Facts, Item, Next, SocketOwner};
 use openline_channels::forms;
 use openline_channels::hub::{SubscribeError, Subscribing};
+use openline_channels::reader::{EVENT_BYTES_MAX, Reader};
 use openline_channels::space::Space;
 use openline_channels::wakeups::Wakeups;
-use openline_core::dialect::DialectName;
 use openline_core::key::Scope;
-use openline_core::limits::{FunctionLimits, OutboxOverflow};
 use openline_core::message::Message;
 use openline_core::name::ChannelName;
 use openline_dialects::rest::ApiError;
@@ -53,10 +47,6 @@ const PING: Duration = Duration::from_secs(25);
 /// How long a browser waits before it connects again, in milliseconds.
 const RETRY_MS: u32 = 3_000;
 
-/// The largest event, which is larger than its data by names and escapes, the
-/// largest recovery, and half of what may wait to be written to one stream.
-const EVENT_BYTES_MAX: usize = 16 << 20;
-
 /// How often a stream looks whether its function is there, and whether its key
 /// still gives it the channel.
 const LOOK: Duration = Duration::from_secs(1);
@@ -76,7 +66,7 @@ pub(crate) fn answer(
     let since = sse::since(header, call.query()).map_err(|_| wrong.clone())?;
     let since = since.map(|text| position(&text).ok_or(wrong)).transpose()?;
     let slot = call.stream_place().ok_or(ApiError::Full)?;
-    let owner = Owner::new(call, place);
+    let reader = reader(call, place);
     let mut first = |backlog: &Backlog| vec![Message::Text(greeting(backlog, since.is_some()))];
     let subscribing = Subscribing {
         since,
@@ -84,7 +74,7 @@ pub(crate) fn answer(
         ..Subscribing::default()
     };
     let subscribed = space.subscribe_with(
-        owner.0.connection(),
+        reader.connection(),
         &name,
         subscribing,
         &mut Wakeups::default(),
@@ -93,7 +83,7 @@ pub(crate) fn answer(
     let place = place.clone();
     let ends = ended(Arc::clone(&key), place, name, space, call);
     let body = Events {
-        owner,
+        reader,
         ends: Mutex::new(ends),
         ping: Box::pin(sleep_until(Instant::now() + PING)),
         is_over: false,
@@ -162,34 +152,10 @@ fn with_events(mut head: String, backlog: &Backlog) -> Option<String> {
     Some(head)
 }
 
-/// A connection that ends with its owner.
-#[derive(Debug)]
-pub(crate) struct Owner(pub(crate) SocketOwner);
-
-impl Owner {
-    pub(crate) fn new(call: &Call<'_>, place: &Place) -> Self {
-        let facts = Facts {
-            peer: call.caller.peer.to_string().into(),
-            dialect: Some(DialectName::Events),
-            ..Facts::default()
-        };
-        let limits = FunctionLimits {
-            message_bytes: EVENT_BYTES_MAX,
-            outbox_bytes: EVENT_BYTES_MAX * 2,
-            outbox_overflow: OutboxOverflow::Close,
-            ..(*place.limits).clone()
-        };
-        let budget = call.api.budget();
-        Self(SocketOwner::new(facts, Arc::new(limits), budget))
-    }
-}
-
-impl Drop for Owner {
-    fn drop(&mut self) {
-        self.0.unsubscribe_all();
-        self.0.finish();
-        self.0.release();
-    }
+/// A reader for whoever calls.
+pub(crate) fn reader(call: &Call<'_>, place: &Place) -> Reader {
+    let peer = call.caller.peer.to_string();
+    Reader::new(&peer, &place.limits, call.api.budget())
 }
 
 /// Waits until a stream is to end: its key is gone or narrower, its channel is
@@ -237,7 +203,7 @@ pub(crate) fn ended(
 
 /// The body of a stream.
 struct Events {
-    owner: Owner,
+    reader: Reader,
     /// Behind a lock that nothing takes, so that it may be shared.
     ends: Mutex<BoxFuture<'static, ()>>,
     ping: Pin<Box<Sleep>>,
@@ -251,52 +217,23 @@ impl Events {
             self.is_over = true;
             return Poll::Ready(None);
         }
-        self.owner.0.register(cx.waker());
-        // Few and large pieces cost less than many small ones.
-        let mut gathered = String::new();
-        loop {
-            if self.owner.0.is_terminated() || self.owner.0.leaving().is_some() {
-                self.is_over = true;
-                break;
-            }
-            match self.owner.0.next() {
-                Next::Item(item) => {
-                    if let Message::Text(text) = message(&item) {
-                        gathered.push_str(text);
-                    }
-                    if gathered.len() >= 16 << 10 {
-                        break;
-                    }
-                }
-                Next::End(_) => {
-                    self.is_over = true;
-                    break;
-                }
-                Next::Idle => break,
-            }
-        }
         let due = Instant::now() + PING;
-        if !gathered.is_empty() {
-            self.ping.as_mut().reset(due);
-            return Poll::Ready(Some(gathered.into()));
-        }
-        if self.is_over {
-            return Poll::Ready(None);
+        match self.reader.poll_next(cx) {
+            Poll::Ready(Some(events)) => {
+                self.ping.as_mut().reset(due);
+                return Poll::Ready(Some(events));
+            }
+            Poll::Ready(None) => {
+                self.is_over = true;
+                return Poll::Ready(None);
+            }
+            Poll::Pending => {}
         }
         if self.ping.poll_unpin(cx).is_ready() {
             self.ping.as_mut().reset(due);
             return Poll::Ready(Some(Bytes::from_static(sse::PING.as_bytes())));
         }
         Poll::Pending
-    }
-}
-
-fn message(item: &Item) -> &Message {
-    static NONE: Message = Message::Text(bytestring::ByteString::from_static(""));
-    match item {
-        Item::Message(message) | Item::Compress(message) | Item::Plain(message) => message,
-        Item::Published(shared) => shared.message(),
-        Item::Ping(_) => &NONE,
     }
 }
 

@@ -18,6 +18,7 @@ pub mod listener;
 mod members;
 mod outbox;
 mod outside;
+pub mod reader;
 pub mod reading;
 pub mod received;
 pub mod shared;
