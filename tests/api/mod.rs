@@ -45,6 +45,12 @@ pattern = "lobby"
 presence = true
 
 [[function.channel]]
+pattern = "values"
+subscribe = "key"
+keyed = { keys = 10 }
+history = {}
+
+[[function.channel]]
 pattern = "closed"
 publish = "nobody"
 subscribe = "nobody"

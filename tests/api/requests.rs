@@ -160,6 +160,18 @@ async fn what_is_wrong_gets_an_answer() {
         let got = outside.with_key(request, &key, "").await;
         assert_eq!(got.status, status, "{request} {got:?}");
     }
+    // What the code is about, for programs.
+    for (request, name) in [
+        ("GET /v1/publish", "method"),
+        ("GET /v1/none", "path"),
+        ("GET /v1/channels/plain/presence", "presence"),
+        ("GET /v1/connections/0", "connection"),
+        ("GET /v1/channels/news/history?since=here", "since"),
+        ("GET /v1/channels?function=%ff", "query"),
+    ] {
+        let got = outside.with_key(request, &key, "").await;
+        assert_eq!(got.json()["error"]["name"], name, "{request} {got:?}");
+    }
 }
 
 #[tokio::test]

@@ -107,6 +107,50 @@ async fn a_stream_gets_what_comes_and_recovers_what_it_missed() {
     outside.host.nothing_is_left().await;
 }
 
+/// Events, polls and histories say which value has changed, and how.
+#[tokio::test]
+async fn changes_of_values_have_their_keys() {
+    let outside = Outside::start().await;
+    let key = outside.all();
+    let path = format!("/v1/channels/values/events?key={key}");
+    let mut reader = Reader::open(&outside, &path, "").await;
+    reader.until("retry: 3000\n\n").await;
+    let start = id_of(&reader.until("\n\n").await);
+    for body in [
+        r#"{"channel":"values","data":1,"key":"a\"b"}"#,
+        r#"{"channel":"values","key":"a\"b","remove":true}"#,
+    ] {
+        let got = outside.with_key("POST /v1/publish", &key, body).await;
+        assert_eq!(got.status, 200, "{got:?}");
+    }
+    let set = reader.until("\n\n").await;
+    assert!(
+        set.contains(r#""key":"a\"b","data":1,"#) && !set.contains("removed"),
+        "{set}"
+    );
+    let removed = reader.until("\n\n").await;
+    assert!(
+        removed.contains(r#""key":"a\"b","removed":true,"text":"","#),
+        "{removed}"
+    );
+    for path in [
+        "GET /v1/channels/values/history".to_owned(),
+        format!("GET /v1/channels/values/poll?since={start}"),
+    ] {
+        let got = outside.with_key(&path, &key, "").await.json();
+        let all = &got["publications"];
+        assert_eq!(
+            (&all[0]["key"], &all[0]["data"]),
+            (&"a\"b".into(), &1.into())
+        );
+        assert!(all[0].get("removed").is_none(), "{got}");
+        assert_eq!(
+            (&all[1]["key"], &all[1]["removed"]),
+            (&"a\"b".into(), &true.into())
+        );
+    }
+}
+
 #[tokio::test]
 async fn a_position_that_cannot_be_continued_is_told() {
     let outside = Outside::start().await;

@@ -17,7 +17,7 @@ use openline_core::event::SendOutcome;
 use openline_core::key::Scope;
 use openline_core::message::Message;
 use openline_core::name::{ConnectionId, Tag};
-use openline_dialects::rest::{self, ApiError, ConnectionSummary, ListQuery};
+use openline_dialects::rest::{self, ApiError, ConnectionSummary, ListQuery, Missing};
 use openline_dialects::{Answer, DataView, MemberView};
 use openline_engine::commons::Commons;
 
@@ -191,7 +191,7 @@ impl Shown {
 
 /// `GET` and `DELETE` of one connection.
 pub(crate) fn one(call: &Call<'_>, key: &Key, id: &str) -> Result<Reply, Failed> {
-    let missing = ApiError::NotFound("connection");
+    let missing = ApiError::NotFound(Missing::Connection);
     if call.parts.method == Method::GET {
         let found = call.api.connection(key, Scope::Read, id)?.ok_or(missing)?;
         let shown = Shown::of(&found);
@@ -228,7 +228,7 @@ pub(crate) fn close(connection: &Connection, info: CloseInfo) -> bool {
 
 /// `POST` of a message to one connection.
 pub(crate) async fn send(call: &mut Call<'_>, key: &Key, id: &str) -> Result<Reply, Failed> {
-    let missing = ApiError::NotFound("connection");
+    let missing = ApiError::NotFound(Missing::Connection);
     let found = call.api.connection(key, Scope::Publish, id)?;
     let (_, connection) = found.ok_or(missing.clone())?;
     let kind = call.parts.headers.get(CONTENT_TYPE);

@@ -1,7 +1,7 @@
 //! Why one of our own requests fails, and the answer to that.
 
 use openline_dialects::Answer;
-use openline_dialects::rest::ApiError;
+use openline_dialects::rest::{ApiError, Missing};
 
 use crate::Reply;
 use crate::access::Denied;
@@ -65,7 +65,7 @@ impl Failed {
             Self::Method(allowed) => Answer {
                 status: 405,
                 header: Some(("allow", allowed)),
-                ..ApiError::NotFound("method here").answer()
+                ..ApiError::NotFound(Missing::Method).answer()
             }
             .into(),
         }

@@ -41,7 +41,7 @@ use openline_admission::keys::Key;
 use openline_admission::services::Services;
 use openline_channels::budget::FunctionBudget;
 use openline_core::config::{ApiConfig, ApiProtocol};
-use openline_dialects::rest::ApiError;
+use openline_dialects::rest::{ApiError, Missing};
 use openline_dialects::{Answer, aws as dialect_aws};
 use openline_gateway::outside::{AnswerBody, Caller, Outside};
 use openline_gateway::reserved::RequestBody;
@@ -152,7 +152,7 @@ impl Api {
         };
         let reply = match protocol {
             _ if method == Method::OPTIONS => return preflight(),
-            None => ApiError::NotFound("path").answer().into(),
+            None => ApiError::NotFound(Missing::Path).answer().into(),
             Some(ApiProtocol::Openline) => ours::answer(call).await,
             Some(ApiProtocol::Pushflo) => pushflo::answer(call).await,
             Some(ApiProtocol::Grip) => grip::answer(call).await,

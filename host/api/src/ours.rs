@@ -18,8 +18,8 @@ use openline_core::message::Compress;
 use openline_core::name::{ChannelName, ConnectionId};
 use openline_dialects::PresenceStats;
 use openline_dialects::rest::{
-    self, ApiError, Body, ChannelSummary, HistoryPage, ListQuery, Publication, Publications,
-    Published, Route,
+    self, ApiError, Body, ChannelSummary, HistoryPage, ListQuery, Missing, Publication,
+    Publications, Published, Route,
 };
 
 use crate::access::{Denied, Place};
@@ -45,7 +45,7 @@ async fn answered(call: &mut Call<'_>) -> Result<Reply, Failed> {
     let is_read = matches!(route, Some(Route::Events(_) | Route::Poll(_)));
     // Whoever has no key learns nothing about paths.
     let key = call.key(is_read)?;
-    let route = route.ok_or(ApiError::NotFound("path"))?;
+    let route = route.ok_or(ApiError::NotFound(Missing::Path))?;
     check_method(&route, &call.parts.method)?;
     let place = call.place(&key)?;
     match route {
@@ -268,7 +268,7 @@ fn presence(call: &Call<'_>, place: &Place, key: &Key, channel: &str) -> Result<
         ConnectionId::parse(text).ok_or(ApiError::Invalid { name: "after", why })
     });
     let limit = query.limit as usize;
-    let none = ApiError::NotFound("presence in this channel");
+    let none = ApiError::NotFound(Missing::Presence);
     let members = space.members(&name, after.transpose()?, limit + 1);
     let mut members = members.ok_or(none)?;
     let counts = space.counts(&name).unwrap_or_default();

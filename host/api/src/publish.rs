@@ -15,7 +15,7 @@ use openline_channels::wakeups::Wakeups;
 use openline_core::key::Scope;
 use openline_core::name::ChannelName;
 use openline_dialects::Refusal;
-use openline_dialects::rest::ApiError;
+use openline_dialects::rest::{ApiError, Missing};
 
 use crate::access::{Denied, Place};
 
@@ -242,7 +242,7 @@ impl Denied {
                 "channel",
                 "is no name: 1 to 256 bytes without control characters",
             ),
-            Self::Function => ApiError::NotFound("function"),
+            Self::Function => ApiError::NotFound(Missing::Function),
             Self::NoFunction => invalid(
                 "function",
                 "is missing in the query, and functions do not share this channel",

@@ -119,6 +119,8 @@ impl Owned {
         Stored {
             view,
             position: self.position.as_deref(),
+            key: publication.key.as_deref(),
+            removed: publication.removed,
         }
     }
 }

@@ -110,6 +110,8 @@ pub fn with_stored<T>(publication: &Publication, show: impl FnOnce(&Stored<'_>) 
         show(&Stored {
             view: *view,
             position: position.as_deref(),
+            key: publication.key.as_deref(),
+            removed: publication.removed,
         })
     })
 }

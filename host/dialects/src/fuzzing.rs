@@ -263,6 +263,8 @@ pub fn publish(bytes: &[u8]) {
         let stored = Stored {
             view,
             position: Some(&text),
+            key: Some(&text),
+            removed: true,
         };
         for form in [sse::Form::Data, sse::Form::Document] {
             let event = sse::publication(&stored, form);

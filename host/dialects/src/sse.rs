@@ -171,7 +171,12 @@ mod tests {
             sender: None,
             time_ms: 0,
         };
-        Stored { view, position }
+        Stored {
+            view,
+            position,
+            key: None,
+            removed: false,
+        }
     }
 
     /// Reads a stream as the specification says: `id`, `event`, `data`.
@@ -233,6 +238,8 @@ mod tests {
                 ..stored(DataView::Text("a\n\nid: 9"), None).view
             },
             position: Some("1\nid: 2"),
+            key: None,
+            removed: false,
         };
         let written = publication(&forged, Form::Data);
         assert_eq!(written, "data: a\ndata: \ndata: id: 9\n\n");

@@ -1,5 +1,7 @@
 //! Errors: a word for programs, a sentence for people, and a status.
 
+use std::fmt;
+
 use crate::http::Answer;
 use crate::json::{self, Object};
 
@@ -31,7 +33,7 @@ pub enum ApiError {
     Denied,
     /// There is no such thing.
     #[error("there is no such {0}")]
-    NotFound(&'static str),
+    NotFound(Missing),
     /// The channel is not at the expected position, but at this one.
     #[error("the channel is not at the expected position")]
     Conflict {
@@ -59,6 +61,45 @@ pub enum ApiError {
     Internal,
 }
 
+/// What is not there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Missing {
+    /// A request of this path.
+    Path,
+    /// A request of this path with this method.
+    Method,
+    /// The function.
+    Function,
+    /// The connection.
+    Connection,
+    /// The presence of the channel.
+    Presence,
+}
+
+impl Missing {
+    /// The word for programs, which stays the same.
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Path => "path",
+            Self::Method => "method",
+            Self::Function => "function",
+            Self::Connection => "connection",
+            Self::Presence => "presence",
+        }
+    }
+}
+
+impl fmt::Display for Missing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let rest = match self {
+            Self::Method => " here",
+            Self::Presence => " in this channel",
+            Self::Path | Self::Function | Self::Connection => "",
+        };
+        write!(f, "{}{rest}", self.name())
+    }
+}
+
 impl ApiError {
     /// The word, which stays the same.
     pub const fn code(&self) -> &'static str {
@@ -77,6 +118,16 @@ impl ApiError {
             Self::RateLimited => "rate-limited",
             Self::Unavailable => "unavailable",
             Self::Internal => "internal",
+        }
+    }
+
+    /// What the word is about: a part of the request, or what is not there. It
+    /// stays the same as well.
+    pub const fn name(&self) -> Option<&'static str> {
+        match self {
+            Self::Invalid { name, .. } => Some(name),
+            Self::NotFound(missing) => Some(missing.name()),
+            _ => None,
         }
     }
 
@@ -105,6 +156,7 @@ impl ApiError {
     pub(super) fn write(&self, answer: &mut Object<'_>) {
         answer.object("error", |error| {
             error.text("code", self.code());
+            error.text_if_some("name", self.name());
             error.text("message", &self.to_string());
             if let Self::Conflict { position } = self {
                 error.text("position", position);

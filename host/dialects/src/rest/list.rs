@@ -18,13 +18,17 @@ const PAGE_DEFAULT: u32 = 100;
 /// for 60.
 const WAIT_S_MAX: u32 = 50;
 
-/// A publication with its position as text, if it has one.
+/// A publication with what only our own requests and event streams say of it.
 #[derive(Clone, Copy, Debug)]
 pub struct Stored<'a> {
     /// The publication.
     pub view: PublicationView<'a>,
-    /// Its position.
+    /// Its position as text, if it has one.
     pub position: Option<&'a str>,
+    /// The key of the value that it changes, on a channel with keyed values.
+    pub key: Option<&'a str>,
+    /// Whether it removes that value. Its data is an empty text then.
+    pub removed: bool,
 }
 
 /// A channel, in a list.
@@ -191,6 +195,8 @@ fn write(out: &mut String, stored: &Stored<'_>) {
         publication.text("id", view.id);
         publication.text_if_some("position", stored.position);
         publication.text_if_some("event", view.event);
+        publication.text_if_some("key", stored.key);
+        publication.flag_if_set("removed", stored.removed);
         let name = match view.data {
             DataView::Json(_) => "data",
             DataView::Text(_) => "text",

@@ -55,6 +55,8 @@
 //!     channel, id: text
 //!     position: position
 //!     event: text
+//!     key: text                # of a channel that keeps one value for each key
+//!     removed: true            # the key was removed; `text` is empty
 //!     data: any JSON           # or `text`, or `base64`
 //!     tags: { name: text }
 //!     sender: Member
@@ -63,7 +65,8 @@
 //!   Channel: { channel: text, subscribers: number, kept: number, position: position }
 //!   Connection: { connection, function, user, address: text, tags: [text],
 //!                 channels: [text], opened: ISO 8601, active: ISO 8601 }
-//!   Error: { error: { code, message: text, position: position } }
+//!   Error: # `name` says which part is `invalid`, or what is `not-found`
+//!     { error: { code, name, message: text, position: position } }
 //! ```
 //!
 //! Bounded by the body, which the host bounds, and by the numbers of
@@ -78,7 +81,7 @@ mod route;
 #[cfg(test)]
 mod tests;
 
-pub use error::ApiError;
+pub use error::{ApiError, Missing};
 pub use list::{
     ChannelSummary, ConnectionSummary, HistoryPage, ListQuery, PollQuery, Stored, channels,
     connection, connections, history, polled, presence, published_event,

@@ -216,6 +216,8 @@ fn publications_of_histories_and_polls() {
     let stored = Stored {
         view,
         position: Some("p1"),
+        key: Some("k\""),
+        removed: false,
     };
     let text = Stored {
         view: PublicationView {
@@ -226,6 +228,8 @@ fn publications_of_histories_and_polls() {
             ..view
         },
         position: None,
+        key: None,
+        removed: false,
     };
     let binary = Stored {
         view: PublicationView {
@@ -234,14 +238,29 @@ fn publications_of_histories_and_polls() {
         },
         ..text
     };
-    let first = json!({"channel": "c", "id": "m1", "position": "p1", "event": "e", "data": [1],
-        "tags": {"t": "v"}, "sender": {"connection": "c7", "info": {}},
+    let first = json!({"channel": "c", "id": "m1", "position": "p1", "event": "e", "key": "k\"",
+        "data": [1], "tags": {"t": "v"}, "sender": {"connection": "c7", "info": {}},
         "time": "1970-01-01T00:00:00.000Z"});
     let answer = value(&history([stored, text, binary], Some("p3")));
     assert_eq!(answer["publications"][0], first);
     assert_eq!(answer["publications"][1]["text"], "x\ny");
     assert_eq!(answer["publications"][2]["base64"], "YQ==");
     assert_eq!(answer["position"], "p3");
+    let none = &answer["publications"][1];
+    assert!(none.get("key").is_none() && none.get("removed").is_none());
+    let removal = Stored {
+        key: Some("k"),
+        removed: true,
+        view: PublicationView {
+            data: DataView::Text(""),
+            ..text.view
+        },
+        ..text
+    };
+    assert_eq!(
+        published_event(&removal),
+        r#"{"channel":"c","id":"m1","key":"k","removed":true,"text":"","time":"1970-01-01T00:00:00.000Z"}"#
+    );
     let read: Value = serde_json::from_str(&published_event(&stored)).unwrap();
     assert_eq!(read, first);
     assert_eq!(
@@ -368,7 +387,8 @@ proptest! {
             channel: &channel, offset: 0, id: "m", event: None, data,
             tags: None, sender: None, time_ms: 0,
         };
-        let written = published_event(&Stored { view, position: None });
+        let stored = Stored { view, position: None, key: Some("k"), removed: false };
+        let written = published_event(&stored);
         let mut value: Value = serde_json::from_str(&written).unwrap();
         let members = value.as_object_mut().unwrap();
         members.remove("id");
@@ -380,6 +400,7 @@ proptest! {
         };
         let again = one(&value.to_string());
         prop_assert_eq!(again.body, Some(expected));
+        prop_assert_eq!(again.key.as_deref(), Some("k"));
         prop_assert_eq!(&again.channels, &[channel]);
     }
 }
