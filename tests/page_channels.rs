@@ -276,6 +276,9 @@ async fn members_and_values_are_seen_and_changed() {
         .await;
     let gone = "return document.querySelector(arguments[0]) === null";
     browser.until("no value", gone, json!([value])).await;
+    let log = format!("{cursors} [data-part=frames]");
+    shows(&browser, &log, "key ada").await;
+    shows(&browser, &log, "removes the key ada").await;
     assert_eq!(errors(&browser).await, [""; 0]);
 }
 
@@ -375,7 +378,7 @@ async fn a_channel_that_goes_while_it_is_open_is_said_to_and_comes_back() {
     let publish = "/v1/channels/news/publications?function=passing";
     let body = json!({"text": "after all"});
     let done = host.json("POST", publish, &body).await;
-    assert_eq!(done.value()["local"], 1);
+    assert_eq!(done.value()["delivered"], 1);
     shows(&browser, &format!("{row} [data-part=frames]"), "after all").await;
     shows(&browser, &format!("{row} [data-part=frames]"), "is missing").await;
     assert_eq!(errors(&browser).await, [""; 0]);

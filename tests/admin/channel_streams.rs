@@ -9,7 +9,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use super::channels::{BROKER, at, get, host, publish, until};
-use crate::harness::{Serving, within};
+use crate::harness::{AdminHost, Serving, within};
 
 /// A reader of a stream.
 struct Reader {
@@ -92,7 +92,7 @@ async fn a_stream_has_what_functions_and_operators_publish_in_its_order() {
         .await;
     let done = publish(&host, "room:1", json!({"json": "[1,\n2]", "event": "e"})).await;
     // The stream is one of the subscribers.
-    assert_eq!(done["local"], 1);
+    assert_eq!(done["delivered"], 1);
     publish(&host, "room:1", json!({"base64": "/w=="})).await;
     let first = reader.next().await;
     assert_eq!(
@@ -154,19 +154,84 @@ async fn streams_at_their_number_and_past_it() {
         readers.push(Reader::open(host.admin, &path).await);
     }
     get(&host, &path).await.refused(503, "streams");
-    // Others are still answered, and a head needs no place.
+    // Others are still answered.
     assert_eq!(
         get(&host, &at("plain", "")).await.value()["subscribers"],
         STREAMS_MAX
     );
     drop(readers.pop());
-    until("the place to be free", async || {
+    // A head takes a place as well, and gives it back at once.
+    until("a place for a head", async || {
+        let head = host.ask("HEAD", &path, None).await;
+        assert_eq!(head.body.len(), 0, "{head:?}");
+        head.status == 200
+    })
+    .await;
+    until("the head to leave", async || {
         get(&host, &at("plain", "")).await.value()["subscribers"] == STREAMS_MAX - 1
     })
     .await;
-    let head = host.ask("HEAD", &path, None).await;
-    assert_eq!((head.status, head.body.len()), (200, 0), "{head:?}");
-    readers.push(Reader::open(host.admin, &path).await);
+    until("its place to be free", async || {
+        let mut reader = Reader::ask(host.admin, &path, "").await;
+        let is_open = reader.until("\r\n\r\n").await.starts_with("HTTP/1.1 200 ");
+        if is_open {
+            readers.push(reader);
+        }
+        is_open
+    })
+    .await;
+    get(&host, &path).await.refused(503, "streams");
+}
+
+#[tokio::test]
+async fn a_channel_at_its_subscribers_or_a_host_at_its_bytes_takes_no_stream() {
+    let host = AdminHost::with(openline_guests::FAULT_BROKER, "/broker")
+        .host(|host| host.limit(|limit| limit.subscribers = 2))
+        .start()
+        .await;
+    let path = at("plain", "/stream");
+    let _first = Reader::open(host.admin, &path).await;
+    let second = Reader::open(host.admin, &path).await;
+    get(&host, &path).await.refused(409, "crowded");
+    drop(second);
+    until("room for another one", async || {
+        get(&host, &at("plain", "")).await.value()["subscribers"] == 1
+    })
+    .await;
+    Reader::open(host.admin, &path).await;
+
+    // A channel takes some hundred bytes.
+    for (bytes, is_room) in [(10_000, true), (100, false)] {
+        let host = AdminHost::with(openline_guests::FAULT_BROKER, "/broker")
+            .host(|host| host.server(|server| server.channel_bytes = bytes))
+            .start()
+            .await;
+        match is_room {
+            true => drop(Reader::open(host.admin, &path).await),
+            false => get(&host, &path).await.refused(503, "full"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_function_without_a_version_has_no_channels() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("openline.toml");
+    let text = "[server]\nlisten = \"127.0.0.1:0\"\nadmin = \"127.0.0.1:0\"\ndata = \"data\"\n\
+                [[function]]\nname = \"later\"\nroute = \"/later\"\n";
+    std::fs::write(&path, text).unwrap();
+    let mut host = Serving::start(&["serve", "--config", path.to_str().unwrap()]).await;
+    let admin: SocketAddr = host.admin().await.parse().unwrap();
+    for (name, head, error) in [
+        ("later", "HTTP/1.1 409 ", "\"not_loaded\""),
+        ("none", "HTTP/1.1 404 ", "\"no_function\""),
+    ] {
+        let path = format!("/v1/channels/room/stream?function={name}");
+        let mut reader = Reader::ask(admin, &path, "Connection: close\r\n").await;
+        reader.ended().await;
+        assert!(reader.read.starts_with(head), "{}", reader.read);
+        assert!(reader.read.contains(error), "{}", reader.read);
+    }
 }
 
 #[tokio::test]

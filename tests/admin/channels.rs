@@ -330,7 +330,7 @@ async fn a_history_is_read_by_pages_in_both_directions_and_forgotten() {
 }
 
 #[tokio::test]
-async fn values_by_key_come_by_pages_of_entries_and_of_bytes() {
+async fn values_by_key_come_by_pages_of_entries() {
     let host = host().await;
     for key in ["a", "b", "c"] {
         publish(&host, "cursors", json!({"json": "{\"x\":1}", "key": key})).await;
@@ -364,6 +364,57 @@ async fn values_by_key_come_by_pages_of_entries_and_of_bytes() {
     get(&host, &path).await.refused(400, "bad_query");
 }
 
+/// A page ends after 1 MiB of data. What is larger by itself still comes.
+#[tokio::test]
+async fn pages_of_publications_at_their_bytes_and_past_them() {
+    const HALF: usize = 512 << 10;
+    let host = AdminHost::with(openline_guests::FAULT_BROKER, "/broker")
+        .host(|host| {
+            host.channels(
+                "[[function.channel]]\npattern = \"many\"\nkeyed = { keys = 10, bytes = \"16 MiB\" }\n\
+                 history = { count = 100, bytes = \"16 MiB\" }\n",
+            )
+            .limit(|limit| limit.message_bytes = 2 << 20)
+        })
+        .start()
+        .await;
+    let said = |all: &Value| {
+        let all = all.as_array().unwrap().iter();
+        let all = all.map(|it| it["key"].as_str().unwrap().to_owned());
+        all.collect::<Vec<_>>().join("")
+    };
+    for (sizes, pages) in [
+        (&[("a", HALF), ("b", HALF), ("c", 1)][..], &["ab", "c"][..]),
+        (&[("a", HALF), ("b", HALF + 1), ("c", 1)], &["a", "bc"]),
+        (&[("a", 2 * HALF + 1), ("b", 1), ("c", 1)], &["a", "bc"]),
+        (&[("a", 1), ("b", 2 * HALF + 1), ("c", 1)], &["a", "b", "c"]),
+    ] {
+        let cleared = host.ask("DELETE", &at("many", "/history"), None).await;
+        assert!([204, 404].contains(&cleared.status), "{cleared:?}");
+        for (key, bytes) in sizes {
+            let body = json!({"text": "x".repeat(*bytes), "key": key});
+            publish(&host, "many", body).await;
+        }
+        let mut after = String::new();
+        for (number, expected) in pages.iter().enumerate() {
+            let page = get(&host, &format!("{}{after}", at("many", "/values"))).await;
+            let page = page.value();
+            assert_eq!(said(&page["values"]), *expected, "{sizes:?}");
+            assert_eq!(page["next"].is_null(), number + 1 == pages.len());
+            after = format!("&after={}", page["next"]);
+        }
+        let mut since = String::new();
+        for (number, expected) in pages.iter().enumerate() {
+            let page = get(&host, &format!("{}{since}", at("many", "/history"))).await;
+            let page = page.value();
+            assert_eq!(said(&page["publications"]), *expected, "{sizes:?}");
+            assert_eq!(page["has_more"], number + 1 < pages.len());
+            let last = page["publications"].as_array().unwrap().last().unwrap();
+            since = format!("&since={}", last["position"].as_str().unwrap());
+        }
+    }
+}
+
 // === publishing ===
 
 #[tokio::test]
@@ -372,7 +423,7 @@ async fn what_is_published_arrives_with_all_of_its_parts() {
     let mut client = subscribed(&host, "room:1").await;
     let done = publish(&host, "room:1", json!({"text": "grüße"})).await;
     assert_eq!(
-        (&done["local"], &done["scope"]),
+        (&done["delivered"], &done["scope"]),
         (&json!(1), &json!("everywhere"))
     );
     assert_eq!(done["suppressed"], Value::Null);
@@ -406,7 +457,7 @@ async fn what_is_published_arrives_with_all_of_its_parts() {
     // An operator may where nobody else may. Nobody is there to take it.
     let done = publish(&host, "closed", json!({"text": "x"})).await;
     assert_eq!(
-        (&done["local"], &done["position"]),
+        (&done["delivered"], &done["position"]),
         (&json!(0), &Value::Null)
     );
 }
@@ -494,6 +545,22 @@ async fn what_cannot_be_published_is_refused() {
         let path = at(channel, "/publications");
         let got = host.json("POST", &path, &body).await;
         got.refused(status, error);
+    }
+    for (body, hint) in [
+        (json!({"json": "{"}), "correct it, or send it as `text`"),
+        (json!({"base64": "a"}), "with padding"),
+        (json!({}), "give one of them"),
+        (json!({"text": "a", "json": "1"}), "give one of them"),
+        (
+            json!({"text": "a", "json": "1", "key": "k", "remove": true}),
+            "give `remove` and `key` alone",
+        ),
+    ] {
+        let got = host
+            .json("POST", &at("cursors", "/publications"), &body)
+            .await;
+        let said = got.value()["hint"].as_str().unwrap().to_owned();
+        assert!(said.contains(hint), "{said}");
     }
     let typed = Some(("text/plain", &b"x"[..]));
     let path = at("room:1", "/publications");

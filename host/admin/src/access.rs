@@ -46,6 +46,22 @@ impl Token {
     }
 }
 
+/// The token that a request had to bear, if it had to bear one. What it opened
+/// ends when the host has another one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct LetIn(Option<Token>);
+
+impl LetIn {
+    /// By the token of the configuration, if there is one.
+    pub(crate) fn by(token: Option<&str>) -> Self {
+        Self(token.map(Token::new))
+    }
+
+    pub(crate) fn token(&self) -> Option<&Token> {
+        self.0.as_ref()
+    }
+}
+
 /// Checks that a request may be answered.
 pub(crate) fn check(
     token: Option<&Token>,

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use axum::extract::{FromRequest, FromRequestParts, MatchedPath, RawPathParams, Request};
 
+use crate::access::LetIn;
 use crate::body::Body;
 use crate::context::Context;
 use crate::problem::Problem;
@@ -13,6 +14,8 @@ use crate::query::Query;
 #[derive(Debug)]
 pub(crate) struct Call {
     pub(crate) context: Arc<Context>,
+    /// As what it was let in.
+    pub(crate) let_in: LetIn,
     /// The parameters of the path, decoded, in its order.
     pub(crate) values: Vec<String>,
     pub(crate) query: Query,
@@ -37,9 +40,12 @@ impl FromRequest<Arc<Context>> for Call {
             (context.description.keys)(parts.method.as_str(), path.as_str())
         });
         let query = Query::parse(parts.uri.query(), keys)?;
+        // Only requests that were let in come here.
+        let let_in = parts.extensions.remove().ok_or_else(Problem::internal)?;
         let table = context.gateway.services().table();
         Ok(Self {
             context: Arc::clone(context),
+            let_in,
             values,
             query,
             body: Body {

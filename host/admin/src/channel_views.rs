@@ -188,7 +188,7 @@ pub(crate) struct Outcome {
     /// The publication's position, or the channel's if it was suppressed.
     position: Option<String>,
     /// How many subscribers of this node took it.
-    local: u64,
+    delivered: u64,
     /// How far it went.
     #[schema(pattern = "^(everywhere|local)$")]
     scope: String,
@@ -297,7 +297,7 @@ impl Outcome {
     pub(crate) fn new(outcome: &outcome::Outcome) -> Self {
         Self {
             position: shown(outcome.position),
-            local: outcome.local,
+            delivered: outcome.local,
             scope: outcome.scope.to_string(),
             suppressed: outcome.suppressed.map(|why| why.to_string()),
         }
@@ -313,6 +313,7 @@ impl Publish {
                 let is_json = serde_json::from_str::<serde::de::IgnoredAny>(&text);
                 is_json.map_err(|error| {
                     unprocessable("not_json", format!("`json` is no JSON: {error}"))
+                        .hint("correct it, or send it as `text`")
                 })?;
                 Data::Json(text.into())
             }
@@ -320,13 +321,18 @@ impl Publish {
                 let bytes = STANDARD.decode(text);
                 let bytes = bytes.map_err(|error| {
                     unprocessable("not_base64", format!("`base64` is not base64: {error}"))
+                        .hint("encode it as RFC 4648 section 4 says, with padding")
                 })?;
                 Data::Binary(bytes.into())
             }
             (None, None, None) if self.remove => Data::Text(ByteString::new()),
             _ => {
                 let message = "a publication has one of `text`, `json` and `base64`";
-                return Err(unprocessable("data", message.into()));
+                let hint = match self.remove {
+                    true => "to remove a value, give `remove` and `key` alone",
+                    false => "give one of them",
+                };
+                return Err(unprocessable("data", message.into()).hint(hint));
             }
         };
         let pairs = self.tags.into_iter();

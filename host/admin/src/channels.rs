@@ -153,6 +153,14 @@ impl Call {
     }
 }
 
+/// Cuts what was found, of which one more was asked for than the page has. Returns
+/// the last entry if there is another page after it.
+fn cut<T>(found: &mut Vec<T>, limit: usize) -> Option<&T> {
+    let has_more = found.len() > limit;
+    found.truncate(limit);
+    found.last().filter(|_| has_more)
+}
+
 /// Runs something that looks at many names on a thread that may take its time.
 async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Problem> {
     let done = tokio::task::spawn_blocking(work).await;
@@ -190,13 +198,10 @@ pub(crate) async fn list(call: Call) -> Answered {
     };
     let looking = move || {
         let is_wanted = |name: &ChannelName| pattern.as_ref().is_none_or(|it| it.matches(name));
-        // One more than asked for shows whether there is another page.
         space.channels(after.as_ref(), limit + 1, is_wanted)
     };
     let mut found: Vec<ChannelView> = aside(looking).await?;
-    let has_more = found.len() > limit;
-    found.truncate(limit);
-    let next = found.last().filter(|_| has_more);
+    let next = cut(&mut found, limit);
     let next = next.map(|last| last.name.as_str().to_owned());
     let channels = found.iter().map(Channel::new).collect();
     Ok(json(StatusCode::OK, &Channels { channels, next }))
@@ -249,9 +254,7 @@ pub(crate) async fn members(call: Call) -> Answered {
     let space = place.present(&name)?;
     let found = space.members(&name, after, limit + 1);
     let mut found = found.ok_or_else(|| not_kept("presence"))?;
-    let has_more = found.len() > limit;
-    found.truncate(limit);
-    let next = found.last().filter(|_| has_more);
+    let next = cut(&mut found, limit);
     let next = next.map(|last| last.connection.to_string());
     let members = found.iter().map(MemberView::new).collect();
     Ok(json(StatusCode::OK, &Members { members, next }))
@@ -351,9 +354,8 @@ pub(crate) async fn values(call: Call) -> Answered {
     };
     let found = space.values(&name, after.unwrap_or(0), at_most);
     let mut found = found.ok_or_else(|| not_kept("values by key"))?;
-    let all = found.len();
-    found.truncate(fitting(&found, limit));
-    let next = found.last().filter(|_| found.len() < all);
+    let fits = fitting(&found, limit);
+    let next = cut(&mut found, fits);
     let next = next.and_then(|last| last.position).map(|it| it.offset);
     let values = found.iter().map(PublicationView::new).collect();
     Ok(json(StatusCode::OK, &Values { values, next }))

@@ -74,7 +74,7 @@ pub const PROBES_KEPT: usize = 8;
 /// the first byte until they are deployed; and as many messages. Two, so that a
 /// stalled one does not block the next.
 pub const LARGE_BODIES_MAX: usize = 2;
-/// Streams of channels at once: as many as a few people open who watch. Each
+/// Streams of channels at once: as many as a few people who watch open. Each
 /// keeps its TCP connection. With few TCP connections, a quarter of them.
 pub const STREAMS_MAX: usize = 16;
 

@@ -16,7 +16,7 @@ use openline_gateway::reserved::{Answer, RESERVED_PATH, RequestBody, Reserved, i
 use tokio::task::JoinHandle;
 use tower::ServiceExt;
 
-use crate::access::{self, Scope, Token};
+use crate::access::{self, LetIn, Scope};
 use crate::context::Context;
 use crate::page::{self, PageListener};
 use crate::problem::Problem;
@@ -111,7 +111,7 @@ async fn respond(
     request: Request<RequestBody>,
     peer: &Peer,
 ) -> Result<Response<AnswerBody>, Problem> {
-    let (parts, body) = request.into_parts();
+    let (mut parts, body) = request.into_parts();
     let path = parts.uri.path();
     let table = context.gateway.services().table();
     let scope = if path == "/" || page::is_asset(path) {
@@ -121,8 +121,8 @@ async fn respond(
     };
     // The token of the configuration as it was last read, so that a leaked
     // token can be changed without ending a connection.
-    let token = table.config.admin_token.as_deref().map(Token::new);
-    access::check(token.as_ref(), &parts.uri, &parts.headers, peer, scope)?;
+    let let_in = LetIn::by(table.config.admin_token.as_deref());
+    access::check(let_in.token(), &parts.uri, &parts.headers, peer, scope)?;
     if path == "/" {
         return Ok(to_the_page().map(Into::into));
     }
@@ -136,6 +136,7 @@ async fn respond(
         return Err(nothing_here());
     }
     let head = parts.method == Method::HEAD;
+    parts.extensions.insert(let_in);
     let routed = router.oneshot(Request::from_parts(parts, Body::new(body)));
     let Ok(response) = routed.await;
     let (mut parts, body) = response.into_parts();

@@ -2,8 +2,8 @@
 //! subscribers without a WebSocket get them.
 //!
 //! A stream is a [`Reader`]. It counts as a subscriber, but is no member of a
-//! channel with presence. A task of the workers owns it and passes on what comes, because the
-//! thread of the listener may not wait for a channel's lock.
+//! channel with presence. A task of the workers owns it and passes on what comes,
+//! because the thread of the listener may not wait for a channel's lock.
 //!
 //! Bounded by [`STREAMS_MAX`](crate::STREAMS_MAX), and each by its reader.
 
@@ -30,6 +30,7 @@ use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::time::{Instant, sleep, sleep_until};
 
+use crate::access::LetIn;
 use crate::call::Call;
 use crate::channels::{Place, place};
 use crate::context::Context;
@@ -77,7 +78,8 @@ impl Streamed {
 pub(crate) async fn stream(call: Call) -> Answered {
     let name = call.channel()?;
     let named = call.owner()?;
-    let context = Arc::clone(&call.context);
+    let let_in = call.let_in;
+    let context = call.context;
     let at = place(&context, named.as_ref())?;
     let space = Arc::clone(at.space(&name)?);
     let permit = Arc::clone(&context.streams).try_acquire_owned();
@@ -97,10 +99,11 @@ pub(crate) async fn stream(call: Call) -> Answered {
     subscribed.map_err(refused)?;
     let (sender, receiver) = mpsc::channel(1);
     let watch = Watch {
-        is_it: Box::new(move |context: &Context| {
+        is_same_channel: Box::new(move |context: &Context| {
             let at = place(context, named.as_ref()).ok();
             at.is_some_and(|at| at.space(&name).is_ok_and(|now| Arc::ptr_eq(now, &space)))
         }),
+        let_in,
         context,
         reader,
         sender,
@@ -157,8 +160,9 @@ fn reader(context: &Context, place: &Place) -> Reader {
 struct Watch {
     reader: Reader,
     context: Arc<Context>,
+    let_in: LetIn,
     /// Whether its channel is still the one of its name.
-    is_it: Box<dyn Fn(&Context) -> bool + Send + Sync>,
+    is_same_channel: Box<dyn Fn(&Context) -> bool + Send + Sync>,
     sender: mpsc::Sender<Bytes>,
     _permit: OwnedSemaphorePermit,
 }
@@ -170,7 +174,7 @@ impl Watch {
         tokio::select! {
             () = pass_on(reader, sender) => {}
             () = sender.closed() => {}
-            () = ended(&self.context, &*self.is_it) => {}
+            () = ended(&self.context, &self.let_in, &*self.is_same_channel) => {}
         }
     }
 }
@@ -191,14 +195,18 @@ async fn pass_on(reader: &mut Reader, sender: &mpsc::Sender<Bytes>) {
 
 /// Waits until the channel is another one, the token has changed, or the host
 /// drains.
-async fn ended(context: &Context, is_it: &(dyn Fn(&Context) -> bool + Send + Sync)) {
+async fn ended(
+    context: &Context,
+    let_in: &LetIn,
+    is_same_channel: &(dyn Fn(&Context) -> bool + Send + Sync),
+) {
     let services = context.gateway.services();
-    let token = services.table().config.admin_token.clone();
     let changed = async {
         loop {
             sleep(LOOK).await;
-            let is_same = services.table().config.admin_token == token;
-            if !is_same || !is_it(context) {
+            let table = services.table();
+            let is_same_token = *let_in == LetIn::by(table.config.admin_token.as_deref());
+            if !is_same_token || !is_same_channel(context) {
                 return;
             }
         }

@@ -67,6 +67,7 @@ pub(crate) fn asset(path: &str) -> Option<Asset> {
         "channel.js" => (SCRIPT, include_str!("assets/channel.js")),
         "following.js" => (SCRIPT, include_str!("assets/following.js")),
         "publication.js" => (SCRIPT, include_str!("assets/publication.js")),
+        "paging.js" => (SCRIPT, include_str!("assets/paging.js")),
         "lines.js" => (SCRIPT, include_str!("assets/lines.js")),
         "line.js" => (SCRIPT, include_str!("assets/line.js")),
         "confirm.js" => (SCRIPT, include_str!("assets/confirm.js")),

@@ -5,7 +5,7 @@ use openline_gateway::reserved::RESERVED_HEADERS;
 
 use super::{Asset, INDEX_PATH, LISTING_PATH, asset, development};
 
-const NAMES: [&str; 24] = [
+const NAMES: [&str; 25] = [
     "",
     "page.css",
     "icon.svg",
@@ -21,6 +21,7 @@ const NAMES: [&str; 24] = [
     "channel.js",
     "following.js",
     "publication.js",
+    "paging.js",
     "lines.js",
     "line.js",
     "confirm.js",

@@ -293,10 +293,10 @@ export class ChannelEntry {
   }
 }
 
-function told({ position, local, suppressed }) {
+function told({ position, delivered, suppressed }) {
   if (suppressed !== null) return `Nothing was published: ${suppressed}.`;
   const where = position === null ? "" : ` at ${position}`;
-  return `Published${where}; ${count(local, "subscriber")} took it.`;
+  return `Published${where}; ${count(delivered, "subscriber")} took it.`;
 }
 
 function shortened(text) {

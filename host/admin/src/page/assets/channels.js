@@ -4,9 +4,10 @@
 // One channel is open at a time, because each keeps a request to the host busy.
 
 import { ChannelEntry } from "./channel.js";
-import { action, field, keep, part, setAvailable, setText } from "./dom.js";
-import { count, utf8 } from "./format.js";
+import { field, keep, part } from "./dom.js";
+import { utf8 } from "./format.js";
 import { read, Refusal, showOutcome } from "./interface.js";
+import { FunctionOptions, merged, Pages } from "./paging.js";
 
 // The host's default, which a browser can update easily.
 const PAGE = 100;
@@ -20,13 +21,12 @@ export class ChannelList {
     this.changed = changed;
     this.list = part(root, "channel-list");
     this.entries = new Map();
-    this.names = new Map();
     // Not chosen yet: the first function is shown.
     this.function = undefined;
     this.pattern = "";
-    // Where this page and earlier ones begin; the first one's beginning is empty.
-    this.begins = [""];
+    this.pages = new Pages(root, { what: "channels", noun: "channel", turned: () => this.#anew() });
     this.form = part(root, "channel-filter");
+    this.functions = new FunctionOptions(field(this.form, "function"));
     this.form.addEventListener("submit", (event) => {
       event.preventDefault();
       this.#filter(field(this.form, "function").value, field(this.form, "pattern").value.trim());
@@ -37,22 +37,11 @@ export class ChannelList {
       event.preventDefault();
       this.#openNamed();
     });
-    const turns = (name, turn) => {
-      const button = action(root, name);
-      button.addEventListener("click", () => {
-        if (button.getAttribute("aria-disabled") === "true") return;
-        turn();
-        this.#anew();
-      });
-    };
-    turns("first-channels", () => this.begins.splice(1));
-    turns("previous-channels", () => this.begins.pop());
-    turns("next-channels", () => this.begins.push(this.next));
   }
 
   /** Shows the channels of a function. */
   filter(name) {
-    this.#nameOption(name);
+    this.functions.offer(name);
     field(this.form, "function").value = name;
     field(this.form, "pattern").value = "";
     this.#filter(name, "");
@@ -66,7 +55,7 @@ export class ChannelList {
   #filter(name, pattern) {
     this.function = name;
     this.pattern = pattern;
-    this.begins = [""];
+    this.pages.begin();
     showOutcome(part(this.form, "filter-problem"), "");
     this.#anew();
   }
@@ -76,7 +65,7 @@ export class ChannelList {
     this.entries.clear();
     this.list.replaceChildren();
     this.turned = true;
-    this.announces = true;
+    this.pages.announce();
     this.changed();
   }
 
@@ -85,7 +74,7 @@ export class ChannelList {
     const { functions } = await read(["functions"]);
     if (this.turned) return;
     this.#showNames(functions);
-    const query = { function: this.function, pattern: this.pattern, after: this.begins.at(-1), limit: String(PAGE) };
+    const query = { function: this.function, pattern: this.pattern, after: this.pages.after(), limit: String(PAGE) };
     let page;
     try {
       page = await read(["channels"], query);
@@ -97,7 +86,7 @@ export class ChannelList {
     }
     // Something else was requested meanwhile, so do not show this.
     if (this.turned) return;
-    this.next = page.next;
+    this.pages.next = page.next ?? null;
     const asked = performance.now();
     const open = [...this.entries.values()].filter((entry) => entry.isOpen());
     const there = new Set(page.channels.map(({ name }) => name));
@@ -105,7 +94,7 @@ export class ChannelList {
     keep(
       this.list,
       this.entries,
-      merged(page.channels, gone).map((channel) => ({ ...channel, asked })),
+      merged(page.channels, gone, ({ name }) => name).map((channel) => ({ ...channel, asked })),
       ({ name }) => name,
       ({ name }) => this.#entry(name),
     );
@@ -157,46 +146,15 @@ export class ChannelList {
   #showPage(shown) {
     part(this.root, "no-channels").hidden = this.entries.size > 0;
     part(this.root, "channel-head").hidden = this.entries.size === 0;
-    const number = this.begins.length;
-    const paged = number > 1 || (this.next ?? null) !== null;
-    const text = part(this.root, "channels-text");
-    // Screen readers announce a requested page, but not each channel that comes
-    // or goes.
-    text.setAttribute("aria-live", this.announces ? "polite" : "off");
-    this.announces = false;
-    setText(text, paged ? `Page ${number}, ${count(shown, "channel")}` : count(shown, "channel"));
-    for (const name of ["first-channels", "previous-channels"]) setAvailable(action(this.root, name), number > 1);
-    setAvailable(action(this.root, "next-channels"), (this.next ?? null) !== null);
-    part(this.root, "channel-pager").hidden = !paged;
+    this.pages.show(shown);
   }
 
   #showNames(functions) {
-    for (const { name } of functions) this.#nameOption(name);
     if (this.function === undefined) {
       this.function = functions[0]?.name ?? "";
+      this.functions.offer(this.function);
       field(this.form, "function").value = this.function;
     }
-    // A function that is gone stays in the list only while it is chosen.
-    const there = new Set(functions.map(({ name }) => name));
-    for (const [name, option] of this.names) {
-      if (there.has(name) || name === this.function) continue;
-      option.remove();
-      this.names.delete(name);
-    }
+    this.functions.show(functions, this.function);
   }
-
-  #nameOption(name) {
-    if (this.names.has(name)) return;
-    const option = document.createElement("option");
-    option.value = name;
-    option.textContent = name;
-    this.names.set(name, option);
-    field(this.form, "function").append(option);
-  }
-}
-
-/** Both by name, so that an open row stays in its place when it is listed. */
-function merged(channels, others) {
-  if (others.length === 0) return channels;
-  return [...channels, ...others].sort((one, other) => (one.name < other.name ? -1 : 1));
 }

@@ -17,8 +17,8 @@ export function ofEvent(text) {
   return {
     position: event.position ?? null,
     event: event.event ?? null,
-    key: null,
-    removed: false,
+    key: event.key ?? null,
+    removed: event.removed ?? false,
     kind,
     data,
     bytes: kind === "binary" ? bytesOf(data).length : utf8(data).length,
