@@ -52,6 +52,12 @@ presence = true
 [[function.channel]]
 pattern = "values"
 keyed = { keys = 10 }
+
+[[function.channel]]
+pattern = "prices"
+subscribe = "key"
+keyed = { keys = 10 }
+history = {}
 "#;
 
 /// The texts of the keys, which the configuration has in files.

@@ -38,6 +38,19 @@ async fn what_is_published_is_kept_listed_and_read_in_either_order() {
     let since = all[0]["position"].as_str().unwrap();
     assert_eq!(history(&["--since", since]).await, all[1..]);
     assert!(history(&["--limit", "0"]).await.is_empty());
+    for (words, more) in [
+        (&["--limit", "3"][..], ""),
+        (&["--limit", "2"], "there are newer ones: raise `--limit`"),
+        (&["--limit", "0"], "there are newer ones"),
+        (&["--limit", "3", "--reverse"], ""),
+        (&["--limit", "2", "--reverse"], "there are older ones"),
+        (&["--since", since, "--limit", "2"], ""),
+    ] {
+        let ended = told.run(&[&["history", "news"], words].concat()).await;
+        assert_eq!(ended.code, Some(0), "{ended:?}");
+        assert_eq!(ended.stderr.is_empty(), more.is_empty(), "{ended:?}");
+        assert!(ended.stderr.contains(more), "{ended:?}");
+    }
     let table = told.done(&["history", "news"]).await;
     let lines: Vec<_> = table.lines().collect();
     assert!(lines[0].starts_with("POSITION"), "{table}");
@@ -80,6 +93,13 @@ async fn lists_and_histories_of_several_pages() {
     let newest: Vec<_> = (100..2_500).rev().collect();
     assert_eq!(numbers(&["2400", "--reverse"]).await, newest);
     assert_eq!(numbers(&["9999"]).await.len(), 2_500);
+    // At the end of a page, and of the whole.
+    for (limit, is_more) in [("1000", true), ("2499", true), ("2500", false)] {
+        let ended = told.run(&["history", "bulk", "--limit", limit]).await;
+        let rows: usize = limit.parse().unwrap();
+        assert_eq!(ended.stdout.lines().count(), rows + 1);
+        assert_eq!(ended.stderr.contains("there are newer ones"), is_more);
+    }
 }
 
 #[tokio::test]
@@ -208,6 +228,58 @@ async fn a_line_that_is_refused_is_named_with_those_that_were_published() {
             "1 lines were published",
         ],
     );
+}
+
+/// Each request fits into what a host takes by default, whatever JSON makes of the
+/// lines and however often the options are sent.
+#[tokio::test]
+async fn lines_that_are_long_as_json_or_have_many_tags_are_published() {
+    let told = Told::start().await;
+    let path = told.path("lines");
+    let publish = ["publish", "bulk", "--lines", "--text", "--file", &path];
+    let tags: Vec<_> = (0..32)
+        .map(|number| format!("--tag={number}={}", "v".repeat(250)))
+        .collect();
+    let tags: Vec<_> = tags.iter().map(String::as_str).collect();
+    fs::write(&path, "x\n".repeat(1_000)).unwrap();
+    let printed = told.done(&[&publish[..], &tags].concat()).await;
+    assert!(printed.ends_with(": 1000 lines\n"), "{printed}");
+    // The second one just fits, if it is alone.
+    let control = (6 * (1 << 20) - r#"{"publications":[{"channel":"bulk","text":""}]}"#.len()) / 6;
+    let lines = |bytes: usize| [vec![b'a'; (256 << 10) - 1], vec![1; bytes]].join(&b'\n');
+    fs::write(&path, lines(control)).unwrap();
+    let printed = told.done(&publish).await;
+    assert!(printed.ends_with(": 2 lines\n"), "{printed}");
+    fs::write(&path, lines(control + 1)).unwrap();
+    told.run(&publish).await.failed(
+        1,
+        &[
+            "1 lines were published",
+            "line 2 has ",
+            "bytes as JSON",
+            "hint: publish the lines with `--binary`",
+        ],
+    );
+    let printed = told
+        .done(&[&publish[..3], &["--binary", "--file", &path]].concat())
+        .await;
+    assert!(printed.ends_with(": 2 lines\n"), "{printed}");
+}
+
+/// The host decides about what is read whole.
+#[tokio::test]
+async fn a_file_at_its_bytes_and_past_them() {
+    let told = Told::start().await;
+    let path = told.path("zeros");
+    let file = fs::File::create(&path).unwrap();
+    let publish = ["publish", "news", "--binary", "--file", &path];
+    for (bytes, code, words) in [
+        (64 << 20, 3, "the data is larger than the host allows"),
+        ((64 << 20) + 1, 1, "zeros has more than 64 MiB"),
+    ] {
+        file.set_len(bytes).unwrap();
+        told.run(&publish).await.failed(code, &[words, "hint: "]);
+    }
 }
 
 #[tokio::test]

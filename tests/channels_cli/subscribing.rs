@@ -173,10 +173,48 @@ async fn an_interrupt_says_how_to_continue_even_if_nobody_reads() {
     assert_eq!(since, position(&told, "news", 2).await);
     told.publish("news", "4").await;
     let words = ["subscribe", "news", "--since", &since, "--count", "1"];
-    assert_eq!(told.done(&words).await, "4\n");
+    let counted = told.run(&words).await;
+    assert_eq!((counted.code, &*counted.stdout), (Some(0), "4\n"));
+    let at = format!(
+        "continue with `--since {}`",
+        position(&told, "news", 3).await
+    );
+    assert!(counted.stderr.contains(&at), "{counted:?}");
     blocked.signal("INT").await;
     let ended = blocked.ended().await;
     assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+}
+
+#[tokio::test]
+async fn values_have_their_keys_and_a_key_alone_says_that_its_value_is_gone() {
+    let told = Told::start().await;
+    let mut both = told.subscribe(&["prices", "news"], "prices", 1).await;
+    let mut json = told.subscribe(&["prices", "--json"], "prices", 2).await;
+    let mut one = told.subscribe(&["prices"], "prices", 3).await;
+    let hostile = "a\tb\u{1b}";
+    told.done(&["publish", "prices", "17.5", "--key-of-value", "gold"])
+        .await;
+    told.done(&["publish", "prices", "", "--key-of-value", hostile])
+        .await;
+    told.done(&["publish", "prices", "--key-of-value", "gold", "--remove"])
+        .await;
+    for expected in ["gold\t17.5", "a\\tb\\u{1b}\t", "gold"] {
+        assert_eq!(one.next().await, expected);
+        assert_eq!(both.next().await, format!("prices\t{expected}"));
+    }
+    for (key, removed) in [
+        ("gold", Value::Null),
+        (hostile, Value::Null),
+        ("gold", true.into()),
+    ] {
+        let line: Value = serde_json::from_str(&json.next().await).unwrap();
+        assert_eq!((&line["key"], &line["removed"]), (&key.into(), &removed));
+    }
+    let history = told.done(&["history", "prices"]).await;
+    let lines: Vec<_> = history.lines().collect();
+    assert!(lines[0].contains("KEY"), "{history}");
+    assert!(lines[1].contains("  gold  ") && lines[1].ends_with("17.5"));
+    assert!(lines[3].contains("  gold  ") && lines[3].ends_with("(removed)"));
 }
 
 /// The position that it says to continue with.
@@ -193,9 +231,7 @@ async fn a_reader_that_has_enough_ends_it() {
         told.publish("news", text).await;
     }
     let since = position(&told, "news", 0).await;
-    let line = format!(
-        "openline subscribe news --since {since} | head -n 1; test \"${{PIPESTATUS:-0}}\" = 0"
-    );
+    let line = format!("{{ openline subscribe news --since {since}; echo $? >code; }} | head -n 1");
     // It notices at the next publication.
     let reading = shell(told.folder.path(), "127.0.0.1:1", &line, PATIENCE);
     let publishing = async {
@@ -209,4 +245,5 @@ async fn a_reader_that_has_enough_ends_it() {
     };
     assert_eq!((ended.code, &*ended.stdout), (Some(0), "2\n"), "{ended:?}");
     assert_eq!(ended.stderr, "");
+    assert_eq!(fs::read_to_string(told.path("code")).unwrap(), "0\n");
 }

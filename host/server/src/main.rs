@@ -70,6 +70,13 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         // The reader of our output has closed it, as `head` does.
         Err(error) if is_unread(&error) => ExitCode::SUCCESS,
+        // What only the command itself finds wrong with its words.
+        Err(error) if error.is::<clap::Error>() => {
+            if let Some(usage) = error.downcast_ref() {
+                telemetry::complain_of_usage(usage);
+            }
+            ExitCode::from(EXIT_USAGE)
+        }
         Err(error) => {
             telemetry::complain(&error);
             let code = commands::remote::exit_code(&error);

@@ -168,9 +168,10 @@ pub(crate) async fn history(arguments: &HistoryArguments) -> anyhow::Result<()> 
     let mut since = arguments.since.clone();
     let mut left = arguments.limit;
     let mut rows = Vec::new();
-    loop {
-        let limit = left.min(PAGE);
-        let mut query = vec![("limit", limit.max(1).to_string())];
+    let more = loop {
+        // One more shows whether there are more.
+        let limit = left.saturating_add(1).min(PAGE);
+        let mut query = vec![("limit", limit.to_string())];
         query.extend(since.clone().map(|since| ("since", since)));
         if arguments.reverse {
             query.push(("reverse", "true".to_owned()));
@@ -179,6 +180,7 @@ pub(crate) async fn history(arguments: &HistoryArguments) -> anyhow::Result<()> 
             .ask(publishers.request(&path, &query), Scope::Read)
             .await?;
         let page: HistoryPage<'_> = serde_json::from_slice(&body)?;
+        let more = page.publications.len() > left;
         let shown = &page.publications[..page.publications.len().min(left)];
         for document in shown {
             let publication: Publication<'_> = serde_json::from_str(document.get())?;
@@ -190,17 +192,23 @@ pub(crate) async fn history(arguments: &HistoryArguments) -> anyhow::Result<()> 
         }
         left -= shown.len();
         // A page may be cut off by its bytes.
-        if page.publications.is_empty() || left == 0 || since.is_none() {
-            break;
+        if more || page.publications.is_empty() || since.is_none() {
+            break more;
         }
-    }
+    };
     if !publishers.json {
-        print(&table(["POSITION", "TIME", "EVENT", "DATA"], rows))?;
+        print(&table(["POSITION", "TIME", "KEY", "EVENT", "DATA"], rows))?;
+    }
+    if more {
+        tell(match arguments.reverse {
+            true => "there are older ones: raise `--limit` to see them",
+            false => "there are newer ones: raise `--limit`, or see the newest with `--reverse`",
+        });
     }
     Ok(())
 }
 
-fn row(publication: &Publication<'_>) -> [String; 4] {
+fn row(publication: &Publication<'_>) -> [String; 5] {
     let text = |text: &Option<std::borrow::Cow<'_, str>>| match text {
         Some(text) => text.to_string(),
         None => "-".to_owned(),
@@ -208,8 +216,12 @@ fn row(publication: &Publication<'_>) -> [String; 4] {
     [
         text(&publication.position),
         text(&publication.time),
+        text(&publication.key),
         text(&publication.event),
-        publication.shown(),
+        match publication.removed {
+            true => "(removed)".to_owned(),
+            false => publication.shown(),
+        },
     ]
 }
 

@@ -1,5 +1,5 @@
 //! The client of a host's interfaces, for commands: each request has a TCP
-//! connection of its own. Its answer is a whole, or flows as long as the host
+//! connection of its own. Its answer is whole, or flows as long as the host
 //! has something to say.
 //!
 //! Bounded by [`CONNECT_TIMEOUT`], by the timeout of each request, and by
@@ -41,7 +41,7 @@ use super::url::{HostUrl, Interface};
 /// shorter than a person's patience.
 pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// The largest answer that is read: three times a page of 1000 connections with
-/// all the tags that they may have, and a page of a history whose 4 MiB are all
+/// all the tags that they may have, or a page of a history whose 4 MiB are all
 /// control characters, which JSON has in six letters each.
 pub(crate) const ANSWER_BYTES_MAX: usize = 32 * 1024 * 1024;
 /// How long an answer that flows may be silent: the host says every 25 s that it
@@ -119,6 +119,7 @@ pub(crate) struct Reply {
 pub(crate) struct Flow {
     url: HostUrl,
     body: Incoming,
+    silence_max: Duration,
     _connection: JoinSet<()>,
 }
 
@@ -256,6 +257,7 @@ impl Client {
             Ok(Opened::Flow(Flow {
                 url: self.url.clone(),
                 body: answer.into_body(),
+                silence_max: SILENCE_MAX,
                 _connection: connection,
             }))
         };
@@ -411,8 +413,9 @@ impl Flow {
     /// The next piece; none at the end.
     pub(crate) async fn next(&mut self) -> Result<Option<Bytes>, ClientError> {
         loop {
-            let frame = tokio::time::timeout(SILENCE_MAX, self.body.frame()).await;
-            let frame = frame.map_err(|_| ClientError::Timeout(self.url.clone(), SILENCE_MAX))?;
+            let frame = tokio::time::timeout(self.silence_max, self.body.frame()).await;
+            let frame =
+                frame.map_err(|_| ClientError::Timeout(self.url.clone(), self.silence_max))?;
             let Some(frame) = frame else { return Ok(None) };
             let frame = frame.map_err(|error| failed(&self.url, &error))?;
             // Trailers have no meaning here.
@@ -465,18 +468,29 @@ mod tests {
 
     use super::*;
 
+    /// A client of a listener.
+    fn client_of(listener: &tokio::net::TcpListener) -> Client {
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        Client::new(
+            HostUrl::parse(&url, Interface::Publishers).unwrap(),
+            None,
+            None,
+        )
+    }
+
+    fn get() -> Ask {
+        Ask {
+            method: "GET",
+            path: "/".into(),
+            body: None,
+            timeout: Duration::from_secs(60),
+        }
+    }
+
     #[tokio::test]
     async fn a_host_that_ends_is_told_from_what_is_no_host() {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
-        let url = HostUrl::parse(&url, Interface::Admin).unwrap();
-        let client = Client::new(url, None, None);
-        let ask = || Ask {
-            method: "GET",
-            path: "/v1/functions".into(),
-            body: None,
-            timeout: Duration::from_secs(60),
-        };
+        let client = client_of(&listener);
         let serving = |said: &'static [u8]| async {
             let (mut socket, _) = listener.accept().await.unwrap();
             // Read, because unread bytes would reset the stream.
@@ -489,7 +503,7 @@ mod tests {
             (b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\n{", true),
             (b"SSH-2.0-OpenSSH_9.6\r\n", false),
         ] {
-            let (answered, ()) = tokio::join!(client.ask(ask(), |_| {}), serving(said));
+            let (answered, ()) = tokio::join!(client.ask(get(), |_| {}), serving(said));
             let error = answered.unwrap_err();
             let matches = match &error {
                 ClientError::Closed(_) => is_closed,
@@ -500,9 +514,61 @@ mod tests {
         }
         // Without reading, so the stream is reset.
         let resetting = async { drop(listener.accept().await.unwrap()) };
-        let (answered, ()) = tokio::join!(client.ask(ask(), |_| {}), resetting);
+        let (answered, ()) = tokio::join!(client.ask(get(), |_| {}), resetting);
         let error = answered.unwrap_err();
         assert!(matches!(error, ClientError::Closed(_)), "{error:?}");
+    }
+
+    #[tokio::test]
+    async fn an_answer_at_its_bytes_and_past_them() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let client = client_of(&listener);
+        for (bytes, fits) in [(ANSWER_BYTES_MAX, true), (ANSWER_BYTES_MAX + 1, false)] {
+            let serving = async {
+                let (mut socket, _) = listener.accept().await.unwrap();
+                let _ = socket.read(&mut [0; 1024]).await.unwrap();
+                let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {bytes}\r\n\r\n");
+                socket.write_all(head.as_bytes()).await.unwrap();
+                // A client that has enough goes.
+                let _ = socket.write_all(&vec![b'x'; bytes]).await;
+            };
+            let (answered, ()) = tokio::join!(client.answer(get(), |_| {}), serving);
+            match answered {
+                Ok(answer) => assert!(fits && answer.body.len() == bytes, "{bytes}"),
+                Err(error) => assert!(!fits, "{bytes}: {error}"),
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_flows_is_given_up_when_it_is_silent() {
+        // The host says every 25 s that it is there.
+        assert_eq!(SILENCE_MAX, Duration::from_secs(60));
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let client = client_of(&listener);
+        let serving = async {
+            let (mut socket, _) = listener.accept().await.unwrap();
+            let _ = socket.read(&mut [0; 1024]).await.unwrap();
+            let head = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\n:\n\r\n";
+            socket.write_all(head).await.unwrap();
+            socket
+        };
+        let (opened, mut socket) = tokio::join!(client.open(get(), None), serving);
+        let Ok(Opened::Flow(mut flow)) = opened else {
+            panic!("{opened:?}");
+        };
+        assert_eq!(flow.silence_max, SILENCE_MAX);
+        assert_eq!(flow.next().await.unwrap().unwrap(), ":\n");
+        flow.silence_max = Duration::from_millis(1);
+        let error = flow.next().await.unwrap_err();
+        assert!(
+            matches!(error, ClientError::Timeout(_, silence) if silence == flow.silence_max),
+            "{error}"
+        );
+        // What comes in time ends the silence.
+        flow.silence_max = SILENCE_MAX;
+        socket.write_all(b"2\r\n:\n\r\n").await.unwrap();
+        assert_eq!(flow.next().await.unwrap().unwrap(), ":\n");
     }
 
     #[tokio::test]

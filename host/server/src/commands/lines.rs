@@ -1,8 +1,9 @@
 //! `openline publish --lines`: a publication a line, in batches.
 //!
 //! A thread reads lines until no whole one is there, a batch is full, or the
-//! input ends; while a batch is on its way, the next one is read, and no more.
-//! Bounded by [`LINES_MAX`], [`BATCH_BYTES`] and [`LINE_BYTES_MAX`].
+//! input ends; while a batch is on its way, the next one is read, and no more. A
+//! batch travels in one request, or in several if it is large as JSON. Bounded by
+//! [`LINES_MAX`], [`BATCH_BYTES`], [`LINE_BYTES_MAX`] and [`BODY_BYTES_MAX`].
 
 use std::io::{self, BufRead, BufReader, Read};
 use std::time::Duration;
@@ -11,13 +12,14 @@ use anyhow::bail;
 use openline_core::key::Scope;
 use openline_core::name::ChannelName;
 use openline_hint::Hinted;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use serde_json::Value;
 use tokio::sync::mpsc;
 use tokio::task::spawn_blocking;
+use tokio::time::sleep;
 
-use super::client::Answer;
-use super::publish::{Form, Options, Publication, told};
+use super::client::{Answer, ClientError};
+use super::publish::{Form, Options, tell_of};
 use super::publishers::{ErrorWords, Publishers, refused};
 use super::remote::unasked;
 use super::table::{cell, plain, plain_json};
@@ -26,21 +28,30 @@ use crate::telemetry::{print, tell};
 
 /// The most publications that a host takes in one request.
 const LINES_MAX: usize = 1_000;
-/// A batch of as many bytes takes no further line, so that it fits into the body
-/// that a host takes by default, whatever the escapes of JSON add.
+/// A batch of as many bytes takes no further line: two batches are in memory, and
+/// larger ones would not be faster.
 const BATCH_BYTES: usize = 256 << 10;
-/// The longest line: what a host takes by default as a message.
+/// The longest line: a few lines must not fill the memory of this command. It is
+/// also the longest message that a host takes by default.
 const LINE_BYTES_MAX: usize = 1 << 20;
+/// The largest body of a request: what a host takes by default (`body_bytes` in
+/// `[server.api]`). The JSON of a line is up to six times as long as the line,
+/// and has the tags and the other options beside it.
+const BODY_BYTES_MAX: usize = 6 << 20;
+/// What is around the publications in a body.
+const AROUND: (&[u8], &[u8]) = (b"{\"publications\":[", b"]}");
 /// How often a batch is sent again when the host asks to wait.
 const TRIES_MAX: u32 = 60;
 /// The longest of these waits.
 const WAIT_MAX: Duration = Duration::from_secs(60);
 
-/// Lines that are published together.
+/// A line without its end, after its number.
+type Line = (u64, Vec<u8>);
+
+/// Lines that are read together.
 #[derive(Debug, Default)]
 struct Batch {
-    /// The lines without their ends, each with its number.
-    lines: Vec<(u64, Vec<u8>)>,
+    lines: Vec<Line>,
     bytes: usize,
 }
 
@@ -51,11 +62,6 @@ enum LinesError {
     Read(#[from] io::Error),
     #[error("line {0} has more than {LINE_BYTES_MAX} bytes")]
     Long(u64),
-}
-
-#[derive(Debug, Serialize)]
-struct Body<'a> {
-    publications: Vec<Publication<'a>>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -83,9 +89,17 @@ pub(super) async fn publish(
         spawn_blocking(move || read(BufReader::with_capacity(BATCH_BYTES, input), &sender));
     let mut published = Published::default();
     while let Some(batch) = batches.recv().await {
-        let sent = send(publishers, channel, with, form, &batch).await;
-        let results = sent.map_err(|error| published.cut(error))?;
-        published.take(publishers, &batch, &results)?;
+        let mut lines = &batch.lines[..];
+        while !lines.is_empty() {
+            let sent = async {
+                let (body, count) = body(channel, with, form, lines)?;
+                Ok((send(publishers, body, count).await?, count))
+            };
+            let (results, count) = sent.await.map_err(|error| published.cut(error))?;
+            let (sent, rest) = lines.split_at(count);
+            published.take(publishers, sent, &results)?;
+            lines = rest;
+        }
     }
     reading.await?.map_err(|error| {
         let hint = match error {
@@ -104,39 +118,62 @@ pub(super) async fn publish(
     Ok(())
 }
 
-/// Sends a batch: what became of each line.
-async fn send(
-    publishers: &Publishers,
+/// The body with as many of the lines as fit, and their number, which is not 0. A
+/// line that cannot be published is an error after those before it.
+fn body(
     channel: &ChannelName,
     with: &Options,
     form: Form,
-    batch: &Batch,
-) -> anyhow::Result<Vec<Value>> {
-    let publications = batch.lines.iter().map(|(number, line)| {
-        let publication = with.publication(channel, Some(line), form);
-        publication.map_err(|error| Hinted::about(format!("line {number}: {error}"), &error))
-    });
-    let publications = publications.collect::<Result<_, _>>()?;
-    let body = serde_json::to_vec(&Body { publications })?;
-    let ask = publishers.publication(body);
-    let mut tries = 0;
-    let answer = loop {
-        let answer = publishers.answer(ask.clone()).await;
-        let answer = answer.map_err(|error| unasked(&error))?;
-        let Some(wait) = asked_to_wait(&answer).filter(|_| tries < TRIES_MAX) else {
-            break answer;
-        };
-        if tries == 0 {
-            tell("the host asks to wait");
+    lines: &[Line],
+) -> anyhow::Result<(Vec<u8>, usize)> {
+    let (mut body, mut count) = (AROUND.0.to_vec(), 0);
+    for (number, line) in lines {
+        let comma = usize::from(count > 0);
+        match encoded(channel, with, form, *number, line) {
+            Ok(json) if body.len() + comma + json.len() + AROUND.1.len() <= BODY_BYTES_MAX => {
+                body.extend_from_slice(&b","[..comma]);
+                body.extend_from_slice(&json);
+                count += 1;
+            }
+            _ if count > 0 => break,
+            Ok(json) => bail!(Hinted::new(
+                format!(
+                    "line {number} has {} bytes as JSON, and a request {BODY_BYTES_MAX} at most",
+                    json.len()
+                ),
+                "publish the lines with `--binary`, which needs no escapes, or this one by itself with `--file`",
+            )),
+            Err(error) => return Err(error),
         }
-        tries += 1;
-        tokio::time::sleep(wait).await;
-    };
+    }
+    body.extend_from_slice(AROUND.1);
+    Ok((body, count))
+}
+
+/// The JSON of a line.
+fn encoded(
+    channel: &ChannelName,
+    with: &Options,
+    form: Form,
+    number: u64,
+    line: &[u8],
+) -> anyhow::Result<Vec<u8>> {
+    let publish = with.publication(channel, Some(line), form);
+    let publish =
+        publish.map_err(|error| Hinted::about(format!("line {number}: {error}"), &error))?;
+    Ok(serde_json::to_vec(&publish)?)
+}
+
+/// Sends so many lines: what became of each.
+async fn send(publishers: &Publishers, body: Vec<u8>, count: usize) -> anyhow::Result<Vec<Value>> {
+    let ask = publishers.publication(body);
+    let answer = patiently(|| publishers.answer(ask.clone())).await;
+    let answer = answer.map_err(|error| unasked(&error))?;
     if answer.status != 200 {
         return Err(refused(&answer, Scope::Publish).into());
     }
     let Results { results } = serde_json::from_slice(&answer.body)?;
-    if results.len() != batch.lines.len() {
+    if results.len() != count {
         bail!(Hinted::new(
             "the host does not say what became of each line",
             "is this an Openline host of the same version?"
@@ -145,7 +182,26 @@ async fn send(
     Ok(results)
 }
 
-/// How long to wait before nothing that was asked is asked again.
+/// Asks again and again while the host asks for it.
+async fn patiently<A: Future<Output = Result<Answer, ClientError>>>(
+    mut ask: impl FnMut() -> A,
+) -> Result<Answer, ClientError> {
+    let mut tries = 0;
+    loop {
+        let answer = ask().await?;
+        let Some(wait) = asked_to_wait(&answer).filter(|_| tries < TRIES_MAX) else {
+            return Ok(answer);
+        };
+        if tries == 0 {
+            tell("the host asks to wait");
+        }
+        tries += 1;
+        sleep(wait).await;
+    }
+}
+
+/// How long to wait before asking again, if the host asks for that. It has then
+/// done nothing of the request.
 fn asked_to_wait(answer: &Answer) -> Option<Duration> {
     let is_busy = [429, 503].contains(&answer.status);
     answer
@@ -155,16 +211,16 @@ fn asked_to_wait(answer: &Answer) -> Option<Duration> {
 }
 
 impl Published {
-    /// Counts and prints what became of a batch.
+    /// Counts and prints what became of lines.
     fn take(
         &mut self,
         publishers: &Publishers,
-        batch: &Batch,
+        lines: &[Line],
         results: &[Value],
     ) -> anyhow::Result<()> {
         let mut wrong = None;
         let mut wrong_lines = 0;
-        for ((number, _), result) in batch.lines.iter().zip(results) {
+        for ((number, _), result) in lines.iter().zip(results) {
             if publishers.json {
                 print(&plain_json(&result.to_string()))?;
             }
@@ -180,7 +236,7 @@ impl Published {
             }
         }
         if let Some(result) = results.iter().find(|it| it["scope"] == "local") {
-            told(result);
+            tell_of(result);
         }
         let Some((number, error)) = wrong else {
             return Ok(());
@@ -190,11 +246,8 @@ impl Published {
             0 => String::new(),
             others => format!(" (and so for {others} more of the same batch)"),
         };
-        let what = format!(
-            "line {number}: {explained}{others}; {} lines were published",
-            self.lines
-        );
-        Err(Refused(Hinted::about(what, &explained)).into())
+        let what = format!("line {number}: {explained}{others}");
+        Err(self.cut(Refused(Hinted::about(what, &explained)).into()))
     }
 
     /// An error that cuts the lines off, with the number of those before it.
@@ -314,6 +367,116 @@ mod tests {
             let (all, read) = batches([b"first\n".to_vec(), line(LINE_BYTES_MAX + 1)].concat());
             assert_eq!(all, [[1]], "{end:?}");
             assert!(matches!(read, Err(LinesError::Long(2))), "{end:?}");
+        }
+    }
+
+    /// The options of a command line.
+    #[derive(Debug, clap::Parser)]
+    struct Words {
+        #[command(flatten)]
+        with: Options,
+    }
+
+    /// The bodies of these lines, each with its number of lines, up to an error.
+    fn bodies(words: &[&str], lines: &[Vec<u8>]) -> (Vec<(usize, Vec<u8>)>, Option<String>) {
+        let channel = ChannelName::new("c").unwrap();
+        let words = ["x"].iter().chain(words);
+        let Words { with } = clap::Parser::parse_from(words);
+        let lines: Vec<Line> = (1..).zip(lines.iter().cloned()).collect();
+        let (mut lines, mut all) = (&lines[..], Vec::new());
+        while !lines.is_empty() {
+            match body(&channel, &with, Form::Found, lines) {
+                Ok((body, count)) => {
+                    assert!(body.len() <= BODY_BYTES_MAX, "{}", body.len());
+                    all.push((count, body));
+                    lines = &lines[count..];
+                }
+                Err(error) => return (all, Some(error.to_string())),
+            }
+        }
+        (all, None)
+    }
+
+    #[test]
+    fn a_body_at_its_bytes_and_past_them() {
+        // Each control character is six letters of JSON.
+        let escaped = |bytes: usize| {
+            let rest = bytes - r#"{"publications":[{"channel":"c","text":""}]}"#.len();
+            let text = [b"\x01".repeat(rest / 6), b"a".repeat(rest % 6)];
+            text.concat()
+        };
+        let (all, error) = bodies(&[], &[escaped(BODY_BYTES_MAX)]);
+        assert_eq!((all[0].1.len(), error), (BODY_BYTES_MAX, None));
+        let lines = [b"1".to_vec(), escaped(BODY_BYTES_MAX + 1), b"3".to_vec()];
+        let (all, error) = bodies(&[], &lines);
+        assert_eq!(all.len(), 1);
+        assert_eq!(all[0].1, br#"{"publications":[{"channel":"c","data":1}]}"#);
+        assert!(error.unwrap().starts_with("line 2 has 6291438 bytes"));
+        // Two that fill one, to the comma between them.
+        let half = BODY_BYTES_MAX / 2;
+        let publication = r#"{"channel":"c","text":""}"#.len();
+        let texts = |more: usize| {
+            let rest = BODY_BYTES_MAX - half - 1 - AROUND.0.len() - AROUND.1.len();
+            [half, rest + more].map(|bytes| b"a".repeat(bytes - publication))
+        };
+        for (more, expected) in [(0, vec![2]), (1, vec![1, 1])] {
+            let (all, error) = bodies(&[], &texts(more));
+            let counts: Vec<_> = all.iter().map(|(count, _)| *count).collect();
+            assert_eq!((counts, error), (expected, None));
+        }
+    }
+
+    #[test]
+    fn tags_count_as_often_as_they_are_sent() {
+        let tags: Vec<_> = (0..32)
+            .map(|number| format!("--tag={number}={}", "v".repeat(256)))
+            .collect();
+        let tags: Vec<_> = tags.iter().map(String::as_str).collect();
+        let (all, error) = bodies(&tags, &vec![b"1".to_vec(); LINES_MAX]);
+        assert_eq!(error, None);
+        assert_eq!(all.iter().map(|(count, _)| count).sum::<usize>(), LINES_MAX);
+        assert_eq!(all.len(), 2);
+        for (count, body) in all {
+            let body: Value = serde_json::from_slice(&body).unwrap();
+            assert_eq!(body["publications"].as_array().unwrap().len(), count);
+        }
+    }
+
+    fn answer(status: u16, retry_after_s: Option<u64>) -> Answer {
+        Answer {
+            status,
+            retry_after: retry_after_s.map(Duration::from_secs),
+            body: bytes::Bytes::new(),
+        }
+    }
+
+    #[test]
+    fn a_wait_at_its_bound_and_past_it() {
+        let wait = |status, retry_after_s| {
+            asked_to_wait(&answer(status, retry_after_s)).map(|wait| wait.as_secs())
+        };
+        assert_eq!(
+            (wait(429, Some(60)), wait(503, Some(61))),
+            (Some(60), Some(60))
+        );
+        assert_eq!((wait(429, Some(0)), wait(429, None)), (Some(0), None));
+        assert_eq!((wait(500, Some(1)), wait(200, Some(1))), (None, None));
+    }
+
+    #[tokio::test]
+    async fn a_host_that_always_asks_to_wait_is_asked_a_number_of_times() {
+        for (refusals, asked, status) in [(60, 61, 200), (61, 61, 429)] {
+            let mut count = 0;
+            let answered = patiently(|| {
+                count += 1;
+                let refused = count <= refusals;
+                std::future::ready(Ok(match refused {
+                    true => answer(429, Some(0)),
+                    false => answer(200, None),
+                }))
+            });
+            let answered = answered.await.unwrap();
+            assert_eq!((count, answered.status), (asked, status));
         }
     }
 

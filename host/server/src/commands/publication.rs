@@ -16,6 +16,12 @@ pub(super) struct Publication<'a> {
     pub(super) position: Option<Cow<'a, str>>,
     #[serde(borrow, default)]
     pub(super) event: Option<Cow<'a, str>>,
+    /// The key of the value, on a channel with keyed values.
+    #[serde(borrow, default)]
+    pub(super) key: Option<Cow<'a, str>>,
+    /// Whether the value of the key was removed; there is no data then.
+    #[serde(default)]
+    pub(super) removed: bool,
     #[serde(borrow, default, deserialize_with = "some")]
     data: Option<&'a RawValue>,
     #[serde(borrow, default)]
@@ -32,12 +38,15 @@ impl Publication<'_> {
     pub(super) fn shown(&self) -> String {
         match (self.data, &self.text, &self.base64) {
             (Some(data), _, _) => plain_value(data.get()),
-            (None, Some(text), _) | (None, None, Some(text)) => {
-                Escaped::new(text, usize::MAX).to_string()
-            }
+            (None, Some(text), _) | (None, None, Some(text)) => escaped(text),
             (None, None, None) => String::new(),
         }
     }
+}
+
+/// Text on one line, with control characters escaped.
+pub(super) fn escaped(text: &str) -> String {
+    Escaped::new(text, usize::MAX).to_string()
 }
 
 /// `null` is data.

@@ -122,9 +122,9 @@ pub(super) enum Form {
     Binary,
 }
 
-/// A publication as the interface takes it.
+/// A request to publish, as the interface takes it.
 #[derive(Debug, Default, Serialize)]
-pub(super) struct Publication<'a> {
+pub(super) struct Publish<'a> {
     channel: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     data: Option<&'a RawValue>,
@@ -176,9 +176,9 @@ impl Options {
         channel: &'a ChannelName,
         data: Option<&'a [u8]>,
         form: Form,
-    ) -> Result<Publication<'a>, Hinted> {
+    ) -> Result<Publish<'a>, Hinted> {
         let tags = self.tags.iter();
-        let publication = Publication {
+        let publish = Publish {
             channel: channel.as_str(),
             event: self.event.as_deref(),
             tags: tags
@@ -192,16 +192,16 @@ impl Options {
             remove: self.remove,
             skip_connection: self.skip_connection.as_deref(),
             skip_user: self.skip_user.as_deref(),
-            ..Publication::default()
+            ..Publish::default()
         };
         match data {
-            Some(data) => publication.of(data, form),
-            None => Ok(publication),
+            Some(data) => publish.of(data, form),
+            None => Ok(publish),
         }
     }
 }
 
-impl<'a> Publication<'a> {
+impl<'a> Publish<'a> {
     fn of(mut self, data: &'a [u8], form: Form) -> Result<Self, Hinted> {
         let text = std::str::from_utf8(data);
         match (form, text) {
@@ -253,7 +253,7 @@ pub(crate) async fn run(arguments: &PublishArguments) -> anyhow::Result<()> {
         .await?;
     let answer: Value = serde_json::from_slice(&answer)?;
     publishers.print(&answer, || words(&answer))?;
-    told(&answer);
+    tell_of(&answer);
     Ok(())
 }
 
@@ -276,7 +276,7 @@ fn words(answer: &Value) -> String {
 }
 
 /// Tells what a person has to know about an answer beside its data.
-pub(super) fn told(answer: &Value) {
+pub(super) fn tell_of(answer: &Value) {
     if answer["scope"] == "local" {
         tell("only the subscribers of this node get it: other nodes could not be reached");
     }
@@ -324,7 +324,7 @@ fn data(arguments: &PublishArguments) -> anyhow::Result<Vec<u8>> {
     if data.len() as u64 > DATA_BYTES_MAX {
         bail!(Hinted::new(
             format!("{from} has more than {} MiB", DATA_BYTES_MAX >> 20),
-            "publish where the data is to be found, or its lines with `--lines`",
+            "publish a link to it, or its lines with `--lines`",
         ));
     }
     Ok(data)

@@ -1,47 +1,39 @@
 //! Requests to a host's interface for publishers: finds its address and a key,
 //! and explains its answers to the user of a command.
 //!
-//! What the command line and the environment do not say is in `openline.toml`
-//! of the folder: the address, and the texts of keys that the file names places
-//! for. Keys that a running host has made are in no file.
+//! What the command line and the environment do not say, `found` looks for in
+//! `openline.toml` of the folder: the address, and the texts of keys that the
+//! file names places for.
 
 use std::fmt;
-use std::fs;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::bail;
 use bytes::Bytes;
 use clap::Args;
-use openline_admission::authenticate::now;
-use openline_core::config::{Config, Listener, ServerConfig};
-use openline_core::key::{KeyTable, Scope};
+use openline_core::key::Scope;
 use openline_core::name::{ChannelName, FunctionName};
-use openline_hint::{Hint, Hinted};
+use openline_hint::Hinted;
 use serde::Deserialize;
 
 use super::client::{Answer, Ask, Client, ClientError, encoded};
-use super::remote::{function, is_sendable, unasked};
-use super::table::{plain, plain_json};
+use super::found::Configured;
+use super::remote::{function, unasked};
+use super::secret;
+use super::table::{plain, print_answer};
 use super::trust::{self, Trust};
-use super::url::{HostUrl, HostUrlError, Interface};
+use super::url::{HostUrl, Interface};
 use crate::hints::Refused;
-use crate::telemetry::print;
-use crate::{assemble, causes};
 
 /// How long to wait for the answer to a request.
 const TIMEOUT: Duration = Duration::from_secs(60);
-/// The variable that holds the key.
-const KEY_VARIABLE: &str = "OPENLINE_KEY";
-/// The configuration that is looked for.
-const CONFIG: &str = "openline.toml";
 
 /// The end of the commands' help.
 pub(crate) const EXIT_CODES: &str = "\
 The address and the key, where they are not given, come from openline.toml of this
-folder: `listen` in [server.api], and a [[key]] with the scope that is needed. Of a key
-that `openline keys make` has made, only you have the text: give it with OPENLINE_KEY or
+folder: `listen` in [server.api], or that of [server] with hosts = [\"*\"] in [server.api];
+and the first [[key]] that gives the needed scope on the channels. The host does not keep
+the text of a key that `openline keys make` has made: give it with OPENLINE_KEY or
 --key-file.
 
 Exit codes: 0 success, 1 failure (the host does not answer, say), 3 the host refuses,
@@ -52,7 +44,7 @@ Exit codes: 0 success, 1 failure (the host does not answer, say), 3 the host ref
 pub(crate) struct PublisherArguments {
     /// The host's interface for publishers, such as http://127.0.0.1:8081
     /// [default: that of the configuration]
-    #[arg(long, env = "OPENLINE_URL", value_name = "URL", value_parser = url)]
+    #[arg(long, env = "OPENLINE_URL", value_name = "URL", value_parser = |text: &str| HostUrl::argument(text, Interface::Publishers))]
     url: Option<HostUrl>,
     /// The API key. Other users of this machine can read command lines: the
     /// variable OPENLINE_KEY and --key-file hide it from them
@@ -97,10 +89,12 @@ struct ErrorBody {
     error: ErrorWords,
 }
 
-/// Its words: one for programs, and a sentence.
+/// Its words: one for programs, what that is about, and a sentence.
 #[derive(Debug, Deserialize)]
 pub(crate) struct ErrorWords {
     code: String,
+    #[serde(default)]
+    name: Option<String>,
     message: String,
     #[serde(default)]
     position: Option<String>,
@@ -114,50 +108,31 @@ impl PublisherArguments {
         scope: Scope,
         channels: &[ChannelName],
     ) -> anyhow::Result<Publishers> {
-        let mut found = Found::new(self.config.as_deref());
+        let mut configured = Configured::new(self.config.as_deref());
         let key = match self.given()? {
             Some(key) => key,
-            None => found.key(self, scope, channels)?,
+            None => configured.key(scope, channels, self.function.as_ref())?,
         };
         let url = match &self.url {
             Some(url) => url.clone(),
-            None => found.url()?,
+            None => configured.url()?,
         };
         let tls = url.has_tls();
         let tls = tls.then(|| trust::client(Trust::Authorities(self.ca.as_deref())));
         let function = self.function.as_ref();
         Ok(Publishers {
-            client: Client::new(url, Some(key.0), tls.transpose()?),
+            client: Client::new(url, Some(key), tls.transpose()?),
             function: function.map(|name| format!("function={name}")),
             json: self.json,
         })
     }
 
     /// The key of the command line or of the environment.
-    fn given(&self) -> anyhow::Result<Option<KeyText>> {
-        let text = match (&self.key, &self.key_file) {
-            (Some(key), _) => Some(key.0.clone()),
-            (None, Some(path)) => {
-                let shown = path.display();
-                let text = fs::read_to_string(path).map_err(|error| {
-                    let hint = causes::of_reading(error.kind(), "name a file that holds a key");
-                    Hinted::new(format!("cannot read {shown}: {error}"), hint)
-                })?;
-                if text.trim().is_empty() {
-                    bail!(Hinted::new(
-                        format!("{shown} is empty"),
-                        "it should hold an API key"
-                    ));
-                }
-                Some(text.trim().to_owned())
-            }
-            (None, None) => std::env::var(KEY_VARIABLE).ok(),
-        };
-        let text = text.filter(|text| !text.is_empty());
-        if !text.iter().all(|text| is_sendable(text)) {
-            return Err(unasked(&ClientError::Token(Interface::Publishers)));
+    fn given(&self) -> anyhow::Result<Option<String>> {
+        match &self.key {
+            Some(KeyText(key)) => secret::sendable(Interface::Publishers, key.clone()).map(Some),
+            None => secret::read(Interface::Publishers, self.key_file.as_deref()),
         }
-        Ok(text.map(KeyText))
     }
 }
 
@@ -165,155 +140,6 @@ impl fmt::Debug for KeyText {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("KeyText")
     }
-}
-
-// === the configuration ===
-
-/// The configuration, which is read when something is missing.
-struct Found<'a> {
-    named: Option<&'a Path>,
-    config: Option<Option<Config>>,
-}
-
-impl<'a> Found<'a> {
-    fn new(named: Option<&'a Path>) -> Self {
-        Self {
-            named,
-            config: None,
-        }
-    }
-
-    fn path(&self) -> &'a Path {
-        self.named.unwrap_or(Path::new(CONFIG))
-    }
-
-    /// The configuration; none if none is named and the folder has none.
-    fn config(&mut self) -> anyhow::Result<Option<&Config>> {
-        let path = self.path();
-        if self.config.is_none() {
-            let is_there = self.named.is_some() || path.exists();
-            let read = is_there.then(|| assemble::read_config(path)).transpose()?;
-            self.config = Some(read.map(|read| read.config));
-        }
-        Ok(self.config.as_ref().and_then(Option::as_ref))
-    }
-
-    fn url(&mut self) -> anyhow::Result<HostUrl> {
-        let path = self.path();
-        match self.config()? {
-            Some(config) => Ok(url_of(&config.server, path)?),
-            None => bail!(Hinted::new(
-                "where is the host? this folder has no openline.toml",
-                "name the interface for publishers with `--url URL` or OPENLINE_URL; the host says at its start where it is",
-            )),
-        }
-    }
-
-    /// The text of a key that gives a scope on channels.
-    fn key(
-        &mut self,
-        arguments: &PublisherArguments,
-        scope: Scope,
-        channels: &[ChannelName],
-    ) -> anyhow::Result<KeyText> {
-        let shown = self.path().display().to_string();
-        let on = match channels {
-            [] => String::new(),
-            [channel] => format!(" on `{}`", channel.as_str()),
-            [channel, ..] => format!(" on `{}` and the others", channel.as_str()),
-        };
-        let config = self.config()?;
-        let function = arguments
-            .function
-            .as_ref()
-            .or_else(|| config?.server.api.function.as_ref());
-        let keys = config.map_or(&[][..], |config| &config.keys);
-        let mut unread = None;
-        for key in keys
-            .iter()
-            .filter(|key| fits(key, scope, channels, function))
-        {
-            match openline_control::key_text(key) {
-                Ok(text) => return Ok(KeyText(text)),
-                Err(error) => {
-                    unread.get_or_insert(error);
-                }
-            }
-        }
-        let what = match (unread, config) {
-            (Some(error), _) => format!("{shown}: {error}"),
-            (None, None) => "there is no key".to_owned(),
-            (None, Some(_)) => format!("no key of {shown} gives `{scope}`{on}"),
-        };
-        let hint = format!(
-            "give one with OPENLINE_KEY or `--key-file FILE`. `openline keys make NAME --scope {scope}` makes one and shows it once: the host keeps only its hash, so one that is lost has to be made anew"
-        );
-        bail!(Hinted::new(what, hint))
-    }
-}
-
-/// Whether a key of the configuration may be what is needed. The host decides.
-fn fits(
-    key: &KeyTable,
-    scope: Scope,
-    channels: &[ChannelName],
-    function: Option<&FunctionName>,
-) -> bool {
-    let terms = &key.terms;
-    let of_function = match (&terms.functions, function) {
-        (Some(functions), Some(function)) => functions.contains(function),
-        _ => true,
-    };
-    let is_on = |name| terms.channels.iter().any(|it| it.matches(name));
-    // A pair signs, and has no text.
-    key.access_key_id.is_none()
-        && terms.scopes.has(scope)
-        && !terms.has_expired(now().wall)
-        && of_function
-        && channels.iter().all(is_on)
-}
-
-/// Where a configuration says that the interface is.
-fn url_of(server: &ServerConfig, path: &Path) -> Result<HostUrl, Hinted> {
-    let shown = path.display();
-    let (address, listener) = match (server.api.listen, server.api.hosts.all) {
-        (Some(address), _) => (address, Listener::Api),
-        (None, true) => (server.listen, Listener::Listen),
-        (None, false) => {
-            let hosts = server.api.hosts.texts();
-            return Err(match hosts.first() {
-                None => Hinted::new(
-                    format!("{shown} does not turn the interface for publishers on"),
-                    "set `listen` in [server.api], and start the host again; or name another host with `--url URL` or OPENLINE_URL",
-                ),
-                Some(host) => Hinted::new(
-                    format!("{shown} has the interface for publishers for some hosts only"),
-                    format!(
-                        "name one of them with `--url URL` or OPENLINE_URL, as in `--url http://{host}:{}`",
-                        server.listen.port()
-                    ),
-                ),
-            });
-        }
-    };
-    if address.port() == 0 {
-        return Err(Hinted::new(
-            format!("{shown} lets the system choose the port of the interface for publishers"),
-            "the host says at its start where it is: name it with `--url URL` or OPENLINE_URL",
-        ));
-    }
-    let ip = match address.ip() {
-        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
-        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
-        ip => ip,
-    };
-    let scheme = match server.has_tls(listener) {
-        true => "https",
-        false => "http",
-    };
-    let text = format!("{scheme}://{}", SocketAddr::new(ip, address.port()));
-    HostUrl::parse(&text, Interface::Publishers)
-        .map_err(|error| Hinted::about(error.to_string(), &error))
 }
 
 // === requests ===
@@ -371,11 +197,7 @@ impl Publishers {
         answer: &serde_json::Value,
         show: impl FnOnce() -> String,
     ) -> anyhow::Result<()> {
-        let text = match self.json {
-            true => plain_json(&serde_json::to_string_pretty(answer)?),
-            false => show(),
-        };
-        Ok(print(&text)?)
+        print_answer(self.json, answer, show)
     }
 }
 
@@ -401,7 +223,7 @@ impl ErrorWords {
     }
 
     fn advice(&self, scope: Scope) -> String {
-        let said = self.message.as_str();
+        let name = self.name.as_deref();
         match self.code.as_str() {
             "unauthorized" => format!(
                 "`openline keys list` shows which keys there are, and `openline keys make NAME --scope {scope}` makes one; a host without a data directory forgets those that it has made when it ends"
@@ -410,10 +232,13 @@ impl ErrorWords {
             "denied" => format!(
                 "the key needs the scope `{scope}` and a pattern that matches the channel, and has to be for the function: `openline keys list` shows what it has"
             ),
-            "not-found" if said.contains("function") => "`openline functions` lists those of the host".to_owned(),
-            "not-found" if said.contains("presence") => "set `presence = true` in the table of the channel".to_owned(),
+            "not-found" if name == Some("function") => "`openline functions` lists those of the host".to_owned(),
+            "not-found" if name == Some("presence") => "set `presence = true` in the table of the channel".to_owned(),
             "not-found" => "the host may not take our own requests: look at `protocols` in [server.api]".to_owned(),
-            "invalid" if said.contains("`function`") => "name the function whose channel it is with `--function NAME`".to_owned(),
+            "invalid" if name == Some("function") => "name the function whose channel it is with `--function NAME`".to_owned(),
+            "malformed" => "JSON may be nested 128 levels deep: publish what is deeper as text with `--text`, or in the form that `--help` shows".to_owned(),
+            "too-many" => "publish in several requests: one has 1,000 publications at most".to_owned(),
+            "slow" => "send again when its peer has read, or close the connection".to_owned(),
             "conflict" => "read what has come since, and publish with the new position".to_owned(),
             "unrecoverable" => "leave out `--since`: what is kept is read from its beginning".to_owned(),
             "too-large" => "`message_bytes` of the function, `history.bytes` of the channel and `body_bytes` in [server.api] bound it".to_owned(),
@@ -426,10 +251,6 @@ impl ErrorWords {
 }
 
 // === arguments ===
-
-fn url(text: &str) -> Result<HostUrl, String> {
-    HostUrl::parse(text, Interface::Publishers).map_err(|error: HostUrlError| error.explained())
-}
 
 fn key(text: &str) -> Result<KeyText, String> {
     match text.is_empty() {
@@ -447,80 +268,32 @@ pub(crate) fn channel(text: &str) -> Result<ChannelName, String> {
 mod tests {
     use super::*;
 
-    fn of(lines: &str) -> Result<String, String> {
-        let text = format!("[server]\ndata = \"data\"\n{lines}");
-        let config = Config::parse(&text).unwrap();
-        let found = url_of(&config.server, Path::new("openline.toml"));
-        found
-            .map(|url| url.to_string())
-            .map_err(|error| error.explained())
-    }
-
+    /// Words may change, and those of others may occur in them.
     #[test]
-    fn the_address_is_that_of_the_configuration() {
-        for (lines, expected) in [
-            (
-                "[server.api]\nlisten = \"127.0.0.1:8081\"",
-                "http://127.0.0.1:8081",
-            ),
-            (
-                "[server.api]\nlisten = \"0.0.0.0:8081\"",
-                "http://127.0.0.1:8081",
-            ),
-            ("[server.api]\nlisten = \"[::]:8081\"", "http://[::1]:8081"),
-            (
-                "listen = \"127.0.0.1:9\"\n[server.api]\nhosts = [\"*\"]",
-                "http://127.0.0.1:9",
-            ),
-        ] {
-            assert_eq!(of(lines).as_deref(), Ok(expected), "{lines}");
-        }
-        for (lines, words) in [
-            ("listen = \"127.0.0.1:9\"", "does not turn"),
-            (
-                "[server.api]\nlisten = \"127.0.0.1:0\"",
-                "lets the system choose",
-            ),
-            (
-                "listen = \"127.0.0.1:9\"\n[server.api]\nhosts = [\"push.example.org\"]",
-                "--url http://push.example.org:9",
-            ),
-        ] {
-            let said = of(lines).unwrap_err();
-            assert!(said.contains(words) && said.contains("hint: "), "{said}");
-        }
-    }
-
-    #[test]
-    fn a_key_fits_by_scope_channel_function_and_time() {
-        let parse = |lines: &str| {
-            let text = format!(
-                "[server]\ndata = \"data\"\n[[key]]\nname = \"a\"\nscopes = [\"publish\"]\nsecret = \"env:A\"\n{lines}\n"
-            );
-            Config::parse(&text).unwrap().keys.remove(0)
+    fn advice_goes_by_codes_and_names() {
+        let advice = |code: &str, name: Option<&str>| {
+            let error = ErrorWords {
+                code: code.to_owned(),
+                name: name.map(str::to_owned),
+                message: "the `function` has no presence".to_owned(),
+                position: None,
+            };
+            error.advice(Scope::Publish)
         };
-        let name = |text| ChannelName::new(text).unwrap();
-        let function = |text| FunctionName::new(text).unwrap();
-        let (news, chat) = ([name("news")], function("chat"));
-        let fits = |key: &KeyTable| fits(key, Scope::Publish, &news, Some(&chat));
-        assert!(fits(&parse("")));
-        assert!(fits(&parse(
-            "channels = [\"new*\"]\nfunctions = [\"chat\"]"
-        )));
-        assert!(!fits(&parse("channels = [\"room:*\"]")));
-        assert!(!fits(&parse("functions = [\"other\"]")));
-        assert!(!fits(&parse("expires = \"2001-01-01T00:00:00Z\"")));
-        assert!(!fits(&parse("access_key_id = \"EXAMPLE0123456789ABC\"")));
-        let key = parse("");
-        assert!(!super::fits(&key, Scope::Read, &news, None));
-        assert!(super::fits(&key, Scope::Publish, &[], None));
-        let both = [name("news"), name("room:1")];
-        assert!(!super::fits(
-            &parse("channels = [\"news\"]"),
-            Scope::Publish,
-            &both,
-            None
-        ));
+        for (code, name, expected) in [
+            ("not-found", Some("function"), "`openline functions`"),
+            ("not-found", Some("presence"), "`presence = true`"),
+            ("not-found", Some("path"), "`protocols`"),
+            ("not-found", None, "`protocols`"),
+            ("invalid", Some("function"), "`--function NAME`"),
+            ("invalid", Some("since"), "`--help`"),
+            ("malformed", None, "128 levels"),
+            ("too-many", None, "1,000 publications"),
+            ("slow", None, "its peer"),
+        ] {
+            let said = advice(code, name);
+            assert!(said.contains(expected), "{code} {name:?}: {said}");
+        }
     }
 
     #[test]

@@ -4,26 +4,22 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::bail;
 use clap::Args;
 use openline_core::name::{AliasName, FunctionName, TriggerName};
-use openline_hint::{Hint, Hinted};
+use openline_hint::Hinted;
 use serde_json::Value;
 
-use crate::causes;
-use crate::commands::client::{Ask, Client, ClientError, Reply};
-use crate::commands::trust::{self, Trust};
-use crate::commands::url::{HostUrl, HostUrlError, Interface};
+use super::client::{Ask, Client, ClientError, Reply};
+use super::secret;
+use super::table::print_answer;
+use super::trust::{self, Trust};
+use super::url::{HostUrl, Interface};
 use crate::hints::Refused;
-use crate::telemetry::print;
 
 /// The exit code when the host refuses a request.
 const EXIT_REFUSED: u8 = 3;
 /// How long to wait for a request that needs no compiler.
 const TIMEOUT: Duration = Duration::from_secs(30);
-/// The variable that holds the token. It is not an argument, because other
-/// users can read command lines.
-const TOKEN_VARIABLE: &str = "OPENLINE_ADMIN_TOKEN";
 
 /// The end of the commands' help.
 pub(crate) const EXIT_CODES: &str = "\
@@ -42,7 +38,7 @@ pub(crate) struct RemoteArguments {
         env = "OPENLINE_ADMIN",
         value_name = "URL",
         default_value = "http://127.0.0.1:18080",
-        value_parser = url
+        value_parser = |text: &str| HostUrl::argument(text, Interface::Admin)
     )]
     admin: HostUrl,
     /// A file with the certificates of the authorities to trust, in PEM, for a
@@ -67,29 +63,7 @@ pub(crate) struct Remote {
 impl RemoteArguments {
     /// Reads the token.
     pub(crate) fn remote(&self) -> anyhow::Result<Remote> {
-        let token = match &self.token_file {
-            Some(path) => {
-                let text = std::fs::read_to_string(path);
-                let shown = path.display();
-                let text = text.map_err(|error| {
-                    let missing = "name a file that holds the host's `admin_token`";
-                    let hint = causes::of_reading(error.kind(), missing);
-                    Hinted::new(format!("cannot read {shown}: {error}"), hint)
-                })?;
-                if text.trim().is_empty() {
-                    let what = format!("{shown} is empty");
-                    bail!(Hinted::new(what, "it should hold the host's `admin_token`"));
-                }
-                Some(text.trim().to_owned())
-            }
-            None => std::env::var(TOKEN_VARIABLE).ok(),
-        };
-        let token = token.filter(|token| !token.is_empty());
-        // Check this before a connection is made: such a token could not be
-        // sent.
-        if !token.iter().all(|token| is_sendable(token)) {
-            return Err(unasked(&ClientError::Token(Interface::Admin)));
-        }
+        let token = secret::read(Interface::Admin, self.token_file.as_deref())?;
         let tls = self.admin.has_tls();
         let tls = tls.then(|| trust::client(Trust::Authorities(self.ca.as_deref())));
         Ok(Remote {
@@ -141,21 +115,8 @@ impl Remote {
         answer: &Value,
         show: impl FnOnce(&Value) -> String,
     ) -> anyhow::Result<()> {
-        let text = if self.json {
-            super::table::plain_json(&serde_json::to_string_pretty(answer)?)
-        } else {
-            show(answer)
-        };
-        print(&text)?;
-        Ok(())
+        print_answer(self.json, answer, || show(answer))
     }
-}
-
-/// Whether a token or a key has only characters that headers have.
-pub(crate) fn is_sendable(token: &str) -> bool {
-    token
-        .bytes()
-        .all(|byte| byte.is_ascii_graphic() || byte == b' ')
 }
 
 /// The exit code of the process after an error of these commands.
@@ -180,10 +141,6 @@ fn words(reply: &Reply) -> Hinted {
 }
 
 // === arguments ===
-
-fn url(text: &str) -> Result<HostUrl, String> {
-    HostUrl::parse(text, Interface::Admin).map_err(|error: HostUrlError| error.explained())
-}
 
 /// A function's name, as an argument.
 pub(crate) fn function(text: &str) -> Result<FunctionName, String> {

@@ -17,11 +17,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::bail;
-use clap::Args;
+use clap::error::ErrorKind;
+use clap::{Args, Command};
 use http::header::{HeaderName, HeaderValue};
 use openline_core::key::Scope;
 use openline_core::name::ChannelName;
-use openline_hint::Hinted;
 use parking_lot::Mutex;
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -32,7 +32,7 @@ use tokio::time::{Instant, sleep};
 
 use super::client::{ClientError, Flow, Opened, encoded};
 use super::events::{Event, Events};
-use super::publication::Publication;
+use super::publication::{Publication, escaped};
 use super::publishers::{EXIT_CODES, PublisherArguments, Publishers, channel, refused};
 use super::remote::unasked;
 use super::table::{plain, plain_value};
@@ -62,7 +62,9 @@ Examples:
 
 Prints the data of each publication on a line: JSON as it was published, text with
 control characters escaped, bytes in base64. With several channels, the channel and a
-tab come first. Ctrl-C ends it, and says how to continue.";
+tab come first. Of a channel with keyed values, the key and a tab come before the data;
+a key alone means that its value was removed. At the end, after Ctrl-C or as many as
+--count says, it says how to continue.";
 
 /// The words after `openline subscribe`.
 #[derive(Debug, Args)]
@@ -120,10 +122,9 @@ struct Followed {
 pub(crate) async fn run(arguments: &SubscribeArguments) -> anyhow::Result<()> {
     let channels = &arguments.channels;
     if arguments.since.is_some() && channels.len() > 1 {
-        bail!(Hinted::new(
-            "a position is one of a channel, and there are several",
-            "subscribe to each channel with a position by itself",
-        ));
+        let mut command = SubscribeArguments::augment_args(Command::new("openline subscribe"));
+        let what = "a position is one of a channel, and there are several\n\nhint: subscribe to each channel with a position by itself";
+        bail!(command.error(ErrorKind::ArgumentConflict, what));
     }
     let publishers = arguments
         .publishers
@@ -170,7 +171,8 @@ pub(crate) async fn run(arguments: &SubscribeArguments) -> anyhow::Result<()> {
         }
     };
     tokio::select! {
-        ended = working => ended,
+        // As many as were to be printed.
+        ended = working => ended.and_then(|()| stopped(&printed)),
         _ = interrupt.recv() => stopped(&printed),
         _ = terminate.recv() => stopped(&printed),
     }
@@ -214,11 +216,15 @@ fn line(came: &Came, printing: Printing) -> anyhow::Result<String> {
         return Ok(plain_value(&came.document));
     }
     let publication: Publication<'_> = serde_json::from_str(&came.document)?;
-    let data = publication.shown();
-    Ok(match printing.several {
-        true => format!("{}\t{data}", plain(came.channel.as_str())),
-        false => data,
-    })
+    let mut parts = Vec::new();
+    if printing.several {
+        parts.push(plain(came.channel.as_str()));
+    }
+    parts.extend(publication.key.as_deref().map(escaped));
+    if !publication.removed {
+        parts.push(publication.shown());
+    }
+    Ok(parts.join("\t"))
 }
 
 // === following ===
@@ -233,7 +239,6 @@ impl Followed {
                 Ok(Opened::Flow(flow)) => {
                     self.opened();
                     match self.read(flow).await {
-                        Ok(End::Stream) => ("the host has ended the stream".to_owned(), None),
                         Ok(End::Unread) => return Ok(()),
                         Ok(End::Behind) => {
                             // At once, unless pages brought nothing.
@@ -243,24 +248,19 @@ impl Followed {
                             }
                             continue;
                         }
+                        Ok(End::Stream) => ("the host has ended the stream".to_owned(), None),
                         Err(error) => (error.to_string(), None),
                     }
                 }
                 // A host that starts or has no room, as long as it was there.
-                Ok(Opened::Other(answer)) if self.was_open && is_passing(answer.status) => {
-                    let status = answer.status;
-                    (
-                        format!("the host answers with {status}"),
-                        answer.retry_after,
-                    )
-                }
+                Ok(Opened::Other(answer)) if self.was_open && is_passing(answer.status) => (
+                    format!("the host answers with {}", answer.status),
+                    answer.retry_after,
+                ),
                 Ok(Opened::Other(answer)) => {
                     return Err(refused(&answer, Scope::Subscribe).into());
                 }
-                Err(error @ (ClientError::Tls(..) | ClientError::Token(_))) => {
-                    return Err(unasked(&error));
-                }
-                Err(error) if self.was_open => (error.to_string(), None),
+                Err(error) if self.was_open && !is_lasting(&error) => (error.to_string(), None),
                 Err(error) => return Err(unasked(&error)),
             };
             if begun.elapsed() >= STEADY {
@@ -425,6 +425,11 @@ fn is_passing(status: u16) -> bool {
     status == 429 || status >= 500
 }
 
+/// Whether an error will be the same later.
+fn is_lasting(error: &ClientError) -> bool {
+    matches!(error, ClientError::Tls(..) | ClientError::Token(_))
+}
+
 /// The wait after so many failures in a row, by chance.
 fn pause(failures: u32) -> Duration {
     let (first, most) = WAIT;
@@ -438,13 +443,22 @@ mod tests {
 
     #[test]
     fn waits_grow_to_their_bound() {
-        for failures in [1, 2, 7, 100, u32::MAX] {
-            let wait = pause(failures);
-            let whole = WAIT
-                .0
-                .saturating_mul(1 << (failures - 1).min(16))
-                .min(WAIT.1);
-            assert!(wait >= whole / 2 && wait <= whole, "{failures}: {wait:?}");
+        for (failures, most_ms) in [
+            (1, 200),
+            (2, 400),
+            (3, 800),
+            (6, 6_400),
+            (7, 10_000),
+            (100, 10_000),
+            (u32::MAX, 10_000),
+        ] {
+            for _ in 0..100 {
+                let wait = pause(failures).as_millis();
+                assert!(
+                    (most_ms / 2..=most_ms).contains(&wait),
+                    "{failures}: {wait}"
+                );
+            }
         }
     }
 }

@@ -7,10 +7,25 @@ use std::fmt::Write as _;
 use openline_core::escape::{self, Escaped};
 use serde_json::Value;
 
+use crate::telemetry::print;
+
 /// The most bytes shown of one text: no name and no path is longer.
 const CELL_BYTES_MAX: usize = 16 * 1024;
 /// Letters of a digest that people are shown.
 const SHORT: usize = 12;
+
+/// Prints an answer: as JSON, or what `show` makes of it for people.
+pub(crate) fn print_answer(
+    json: bool,
+    answer: &Value,
+    show: impl FnOnce() -> String,
+) -> anyhow::Result<()> {
+    let text = match json {
+        true => plain_json(&serde_json::to_string_pretty(answer)?),
+        false => show(),
+    };
+    Ok(print(&text)?)
+}
 
 /// A head and rows below it, with two spaces between columns. The last column
 /// is not padded.

@@ -106,6 +106,11 @@ impl HostUrl {
         })
     }
 
+    /// The same for an argument of a command: an error has its hint.
+    pub(crate) fn argument(text: &str, interface: Interface) -> Result<Self, String> {
+        Self::parse(text, interface).map_err(|error| error.explained())
+    }
+
     /// What is there.
     pub(crate) fn interface(&self) -> Interface {
         self.interface
