@@ -370,22 +370,13 @@ mod tests {
         }
     }
 
-    /// The options of a command line.
-    #[derive(Debug, clap::Parser)]
-    struct Words {
-        #[command(flatten)]
-        with: Options,
-    }
-
     /// The bodies of these lines, each with its number of lines, up to an error.
-    fn bodies(words: &[&str], lines: &[Vec<u8>]) -> (Vec<(usize, Vec<u8>)>, Option<String>) {
+    fn bodies(with: &Options, lines: &[Vec<u8>]) -> (Vec<(usize, Vec<u8>)>, Option<String>) {
         let channel = ChannelName::new("c").unwrap();
-        let words = ["x"].iter().chain(words);
-        let Words { with } = clap::Parser::parse_from(words);
         let lines: Vec<Line> = (1..).zip(lines.iter().cloned()).collect();
         let (mut lines, mut all) = (&lines[..], Vec::new());
         while !lines.is_empty() {
-            match body(&channel, &with, Form::Found, lines) {
+            match body(&channel, with, Form::Found, lines) {
                 Ok((body, count)) => {
                     assert!(body.len() <= BODY_BYTES_MAX, "{}", body.len());
                     all.push((count, body));
@@ -405,10 +396,10 @@ mod tests {
             let text = [b"\x01".repeat(rest / 6), b"a".repeat(rest % 6)];
             text.concat()
         };
-        let (all, error) = bodies(&[], &[escaped(BODY_BYTES_MAX)]);
+        let (all, error) = bodies(&Options::default(), &[escaped(BODY_BYTES_MAX)]);
         assert_eq!((all[0].1.len(), error), (BODY_BYTES_MAX, None));
         let lines = [b"1".to_vec(), escaped(BODY_BYTES_MAX + 1), b"3".to_vec()];
-        let (all, error) = bodies(&[], &lines);
+        let (all, error) = bodies(&Options::default(), &lines);
         assert_eq!(all.len(), 1);
         assert_eq!(all[0].1, br#"{"publications":[{"channel":"c","data":1}]}"#);
         assert!(error.unwrap().starts_with("line 2 has 6291438 bytes"));
@@ -420,7 +411,7 @@ mod tests {
             [half, rest + more].map(|bytes| b"a".repeat(bytes - publication))
         };
         for (more, expected) in [(0, vec![2]), (1, vec![1, 1])] {
-            let (all, error) = bodies(&[], &texts(more));
+            let (all, error) = bodies(&Options::default(), &texts(more));
             let counts: Vec<_> = all.iter().map(|(count, _)| *count).collect();
             assert_eq!((counts, error), (expected, None));
         }
@@ -428,11 +419,9 @@ mod tests {
 
     #[test]
     fn tags_count_as_often_as_they_are_sent() {
-        let tags: Vec<_> = (0..32)
-            .map(|number| format!("--tag={number}={}", "v".repeat(256)))
-            .collect();
-        let tags: Vec<_> = tags.iter().map(String::as_str).collect();
-        let (all, error) = bodies(&tags, &vec![b"1".to_vec(); LINES_MAX]);
+        let tags = (0..32).map(|number| (number.to_string(), "v".repeat(256)));
+        let with = Options::of_tags(tags.collect());
+        let (all, error) = bodies(&with, &vec![b"1".to_vec(); LINES_MAX]);
         assert_eq!(error, None);
         assert_eq!(all.iter().map(|(count, _)| count).sum::<usize>(), LINES_MAX);
         assert_eq!(all.len(), 2);

@@ -79,7 +79,7 @@ pub(crate) struct PublishArguments {
 }
 
 /// What a publication has beside its data.
-#[derive(Clone, Debug, Args)]
+#[derive(Clone, Debug, Default, Args)]
 pub(super) struct Options {
     /// The name of its event
     #[arg(long, value_name = "NAME")]
@@ -170,6 +170,14 @@ fn tag(text: &str) -> Result<(String, String), String> {
 }
 
 impl Options {
+    #[cfg(test)]
+    pub(super) fn of_tags(tags: Vec<(String, String)>) -> Self {
+        Self {
+            tags,
+            ..Self::default()
+        }
+    }
+
     /// The publication of this data; none removes a value.
     pub(super) fn publication<'a>(
         &'a self,
@@ -336,16 +344,8 @@ mod tests {
 
     fn written(data: &[u8], form: Form) -> String {
         let options = Options {
-            event: None,
-            tags: vec![("a".into(), "b=c".into())],
-            value_key: None,
-            remove: false,
-            idempotency_key: None,
             number: Some(3),
-            version_epoch: None,
-            expect: None,
-            skip_connection: None,
-            skip_user: None,
+            ..Options::of_tags(vec![("a".into(), "b=c".into())])
         };
         let channel = ChannelName::new("c").unwrap();
         let publication = options.publication(&channel, Some(data), form);
