@@ -211,7 +211,7 @@ impl Hub {
                     continue;
                 }
                 // Its peer may not have any more what it has asked for.
-                connection.reconsider();
+                connection.doubt();
             }
             connection.wake();
         }

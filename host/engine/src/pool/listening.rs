@@ -14,10 +14,7 @@ use openline_core::rate::TokenBucket;
 use tokio::time::Instant;
 
 use super::commons::Commons;
-use crate::alarms::owner::Called;
-
-/// The time before another try when no instance had room: as for alarms.
-const NO_ROOM_RETRY_AFTER: Duration = Duration::from_secs(1);
+use crate::alarms::owner::{Called, NO_ROOM_RETRY_AFTER};
 
 /// The log has at most one line in so long about publications that were lost.
 const LOST_TOLD_EVERY: Duration = Duration::from_secs(10);
@@ -37,8 +34,11 @@ pub async fn serve(commons: Weak<Commons>) {
     let mut lost = Lost::default();
     let mut pace: Option<TokenBucket> = None;
     while let Some(batch) = listener.next().await {
-        if let Some(function) = commons.upgrade().filter(|_| batch.lost > 0) {
-            lost.tell(&function, batch.lost);
+        // Also after a batch that has lost nothing: some may be untold.
+        if let Some(lost) = lost.note(batch.lost, Instant::now())
+            && let Some(function) = commons.upgrade()
+        {
+            tracing::warn!(function = %function.name(), lost, "publications were dropped, because more waited than `channel_queue` or `channel_queue_bytes` allows");
         }
         if !hand_over(&commons, &listener, &batch).await {
             continue;
@@ -57,7 +57,8 @@ pub async fn serve(commons: Weak<Commons>) {
     }
 }
 
-/// Makes the call; `false` if the function is not served any more.
+/// Makes the call; `false` if it was not made: the function ends, or wants these no
+/// more.
 async fn hand_over(commons: &Weak<Commons>, listener: &Listener, batch: &Batch) -> bool {
     loop {
         let Some(function) = commons.upgrade() else {
@@ -94,13 +95,33 @@ async fn hand_over(commons: &Weak<Commons>, listener: &Listener, batch: &Batch) 
 }
 
 impl Lost {
-    fn tell(&mut self, function: &Commons, lost: u64) {
+    /// Notes how many were lost before a batch; how many to tell of, if it is time.
+    fn note(&mut self, lost: u64, now: Instant) -> Option<u64> {
         self.untold = self.untold.saturating_add(lost);
-        let is_due = |at: Instant| at.elapsed() >= LOST_TOLD_EVERY;
-        if !self.told_at.is_none_or(is_due) {
-            return;
+        let is_due = |at: Instant| now.duration_since(at) >= LOST_TOLD_EVERY;
+        if self.untold == 0 || !self.told_at.is_none_or(is_due) {
+            return None;
         }
-        tracing::warn!(function = %function.name(), lost = self.untold, "publications were dropped, because more waited than `channel_queue` or `channel_queue_bytes` allows");
-        (self.untold, self.told_at) = (0, Some(Instant::now()));
+        self.told_at = Some(now);
+        Some(std::mem::take(&mut self.untold))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_lost_is_told_at_most_once_in_ten_seconds_and_all_of_it() {
+        let mut lost = Lost::default();
+        let began = Instant::now();
+        assert_eq!(lost.note(0, began), None);
+        assert_eq!(lost.note(5, began), Some(5));
+        assert_eq!(lost.note(3, began), None);
+        let nearly = began + LOST_TOLD_EVERY - Duration::from_nanos(1);
+        assert_eq!(lost.note(2, nearly), None);
+        // Nothing more is lost after the burst.
+        assert_eq!(lost.note(0, began + LOST_TOLD_EVERY), Some(5));
+        assert_eq!(lost.note(0, began + 3 * LOST_TOLD_EVERY), None);
     }
 }
