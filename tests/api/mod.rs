@@ -45,6 +45,11 @@ pattern = "lobby"
 presence = true
 
 [[function.channel]]
+pattern = "kept"
+history = { count = 100 }
+durable = true
+
+[[function.channel]]
 pattern = "closed"
 publish = "nobody"
 subscribe = "nobody"
