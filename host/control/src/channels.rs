@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use openline_admission::services::Services;
 use openline_broker::terms::TermsTable;
-use openline_channels::listener::Most;
+use openline_channels::channel_queue::Most;
 use openline_channels::hub::Hub;
 use openline_core::channel::ChannelTable;
 use openline_core::limits::FunctionLimits;
@@ -65,9 +65,9 @@ fn table(managed: &Managed, shared: &[ChannelTable]) -> Option<TermsTable> {
 /// Has a function woken by the channels that it subscribes to.
 fn subscribe(managed: &Managed) {
     let (hub, config) = (managed.commons.hub(), &managed.config);
-    hub.listener().set_most(most(&config.limit));
+    hub.queue().set_most(most(&config.limit));
     hub.listen(&config.subscriptions);
-    if !config.subscriptions.is_empty() && hub.listener().begin() {
+    if !config.subscriptions.is_empty() && hub.queue().begin() {
         tokio::spawn(listening::serve(Arc::downgrade(&managed.commons)));
     }
 }

@@ -3,7 +3,7 @@
 use std::pin::pin;
 use std::sync::Arc;
 
-use openline_channels::listener::Batch;
+use openline_channels::channel_queue::Batch;
 use openline_core::call::{Call, CallError};
 use openline_core::event::Event;
 use openline_core::fault::Fault;

@@ -8,7 +8,7 @@
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use openline_channels::listener::Batch;
+use openline_channels::channel_queue::Batch;
 use openline_channels::hub::Hub;
 use openline_core::digest::Digest;
 use openline_core::name::FunctionName;

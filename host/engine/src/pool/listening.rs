@@ -9,7 +9,7 @@
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use openline_channels::listener::{Batch, Listener};
+use openline_channels::channel_queue::{Batch, ChannelQueue};
 use openline_core::rate::TokenBucket;
 use tokio::time::Instant;
 
@@ -28,22 +28,22 @@ struct Lost {
 
 /// Serves the channel handler of a function for as long as the function is there.
 pub async fn serve(commons: Weak<Commons>) {
-    let listener = commons.upgrade().map(|it| Arc::clone(it.hub().listener()));
-    let Some(listener) = listener else { return };
+    let queue = commons.upgrade().map(|it| Arc::clone(it.hub().queue()));
+    let Some(queue) = queue else { return };
     let began = Instant::now();
     let mut lost = Lost::default();
     let mut pace: Option<TokenBucket> = None;
-    while let Some(batch) = listener.next().await {
+    while let Some(batch) = queue.next().await {
         // Also after a batch that has lost nothing: some may be untold.
         if let Some(lost) = lost.note(batch.lost, Instant::now())
             && let Some(function) = commons.upgrade()
         {
             tracing::warn!(function = %function.name(), lost, "publications were dropped, because more waited than `channel_queue` or `channel_queue_bytes` allows");
         }
-        if !hand_over(&commons, &listener, &batch).await {
+        if !hand_over(&commons, &queue, &batch).await {
             continue;
         }
-        let per_second = u64::from(listener.calls_per_second());
+        let per_second = u64::from(queue.calls_per_second());
         if pace
             .as_ref()
             .is_none_or(|pace| pace.per_second() != per_second)
@@ -59,19 +59,19 @@ pub async fn serve(commons: Weak<Commons>) {
 
 /// Makes the call; `false` if it was not made: the function ends, or wants these no
 /// more.
-async fn hand_over(commons: &Weak<Commons>, listener: &Listener, batch: &Batch) -> bool {
+async fn hand_over(commons: &Weak<Commons>, queue: &ChannelQueue, batch: &Batch) -> bool {
     loop {
         let Some(function) = commons.upgrade() else {
             return false;
         };
         if function.is_removed() || function.is_stopping() {
-            let unhandled = batch.publications.len() + listener.len();
+            let unhandled = batch.publications.len() + queue.len();
             tracing::info!(function = %function.name(), unhandled, "publications are dropped, because the function ends");
-            listener.close();
+            queue.close();
             return false;
         }
         // The function may subscribe to nothing any more while it has no room.
-        if !listener.wants(batch) {
+        if !queue.wants(batch) {
             return false;
         }
         match function.hear(batch.clone()).await {
@@ -85,7 +85,7 @@ async fn hand_over(commons: &Weak<Commons>, listener: &Listener, batch: &Batch) 
             Some(Called::Failed) => {
                 // The fault was logged with its instance.
                 let publications = batch.publications.len();
-                listener.note_failed(publications);
+                queue.note_failed(publications);
                 tracing::warn!(function = %function.name(), channel = ?batch.channel.as_str(), publications, "the function failed, and these publications are not repeated");
                 return true;
             }
