@@ -347,6 +347,13 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn codes_of_errors_are_told_once_in_a_while() {
+        let commons = commons();
+        assert!(commons.tells_of_code());
+        assert!(!commons.tells_of_code());
+    }
+
+    #[tokio::test]
     async fn alarms_go_to_the_home_that_was_set_last_as_long_as_it_is_there() {
         let commons = commons();
         assert!(!commons.is_served());
