@@ -43,8 +43,8 @@ async fn ring(alias: &Alias, key: &str, call: AlarmCall) -> Option<Called> {
 
 /// Publications always go to one instance, which no connection shares: so the
 /// function makes one call at a time, and what that instance publishes is known to
-/// be its own. No connection is bound to it, so it follows the alias at once, whatever the migration is: pinned, one that is
-/// never idle would stay for good.
+/// be its own. No connection is bound to it, so it follows the alias at once,
+/// whatever the migration is: pinned, one that is never idle would stay for good.
 async fn hear(alias: &Alias, batch: Batch) -> Option<Called> {
     let split = alias.split();
     let Some(version) = split.pick_for(CHANNELS_KEY) else {
