@@ -440,7 +440,7 @@ async fn a_removed_function_is_not_woken_and_is_let_go() {
     let mut wakeups = Wakeups::default();
     let publishing = Publishing::of(Message::Text("x".into()));
     let _ = held.publish(&channel("room:1"), publishing, &mut wakeups);
-    assert!(held.listener().is_empty());
+    assert!(held.queue().is_empty());
     drop((held, log));
     host.drain().await;
     eventually("the hub to be let go", || weak.strong_count() == 0).await;

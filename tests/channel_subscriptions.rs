@@ -46,3 +46,29 @@ async fn check_says_what_is_wrong_with_subscriptions() {
         );
     }
 }
+
+/// Its connections, or the firewall, would have no instance.
+#[tokio::test]
+async fn one_instance_is_not_enough_for_channels_and_others() {
+    const RULE: &str = "[[firewall]]\nname = \"calls\"\n[[firewall.rule]]\n\
+        behaviors = [{ run_function = \"f\" }]\n";
+    for (head, line, instances, is_good) in [
+        ("", "", 1, true),
+        ("", "route = \"/f\"\n", 1, false),
+        ("", "route = \"/f\"\n", 2, true),
+        (RULE, "", 1, false),
+        (RULE, "", 2, true),
+    ] {
+        let text = format!(
+            "{head}[[function]]\nname = \"f\"\ncomponent = \"f.wasm\"\n{line}\
+             instance.instances = {instances}\n[[function.subscription]]\npattern = \"a\"\n"
+        );
+        let parsed = openline_core::config::Config::parse(&text);
+        let said = parsed.err().map(|errors| format!("{errors:?}"));
+        let what = "which would take the only one from connections or the firewall";
+        match &said {
+            None => assert!(is_good, "{text}"),
+            Some(said) => assert!(!is_good && said.contains(what), "{text}: {said}"),
+        }
+    }
+}

@@ -25,7 +25,7 @@ async fn a_batch_that_waits_for_room_is_forgotten_with_the_subscriptions() {
     eventually("the fault to be noted", || counts(&host).1 == 1).await;
     // The host backs off: it is tried again, once a second.
     publish(&host, "room:1", "forgotten").await;
-    eventually("it to be taken", || hub(&host).listener().is_empty()).await;
+    eventually("it to be taken", || hub(&host).queue().is_empty()).await;
     reload(&host, |functions| functions[0].subscriptions.clear())
         .await
         .unwrap();
@@ -105,7 +105,7 @@ async fn a_drain_ends_what_waits() {
     // There is no instance any more, and none is made.
     publish(&host, "room:1", "x").await;
     let listener = hub(&host);
-    eventually("the queue to be closed", || listener.listener().is_empty()).await;
+    eventually("the queue to be closed", || listener.queue().is_empty()).await;
     assert_eq!(host.function("listener").commons().instances(), 0);
 }
 
@@ -127,8 +127,8 @@ async fn a_host_that_ends_while_a_handler_is_busy_waits_for_it_and_drops_the_res
         drop(log);
         assert_eq!(host.drain().await, 0);
         eventually("the instances to end", || commons.instances() == 0).await;
-        eventually("the queue to be closed", || listener.listener().is_empty()).await;
+        eventually("the queue to be closed", || listener.queue().is_empty()).await;
         publish(&host, "room:1", "x").await;
-        eventually("nothing to wait", || listener.listener().is_empty()).await;
+        eventually("nothing to wait", || listener.queue().is_empty()).await;
     }
 }

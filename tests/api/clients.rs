@@ -10,9 +10,8 @@ use tokio::process::Command;
 
 use crate::harness::driven::fetched;
 use crate::harness::proxy::{address, is_left_out};
-use crate::harness::{Answer, Client, Serving, within};
+use crate::harness::{Client, Serving, within};
 use crate::tidy::root;
-use openline_kit::exchange::with_head;
 
 const KEY: &str = "sec_0123456789012345678901";
 const KEY_ID: &str = "AKIAIOSFODNN7EXAMPLE";
@@ -60,16 +59,13 @@ access_key_id = "{KEY_ID}"
         key = path("key"),
         secret = path("secret"),
     );
-    let config = path("openline.toml");
-    std::fs::write(&config, text).unwrap();
-    let mut serving = Serving::start(&["serve", "--config", &config]).await;
+    let mut serving = super::serve(folder.path(), &text).await;
     serving.told("publishers at").await;
     (serving, publishers)
 }
 
 async fn ask(publishers: SocketAddr, path: &str) -> Value {
-    let head = format!("GET {path} HTTP/1.1\r\nhost: h\r\nauthorization: Bearer {KEY}\r\n");
-    let answer: Answer = with_head(publishers, &head, b"").await.unwrap();
+    let answer = super::ask(publishers, &format!("GET {path}"), KEY, "").await;
     assert_eq!(answer.status, 200, "{path} {answer:?}");
     answer.value()
 }

@@ -11,6 +11,9 @@ mod signed;
 mod streams;
 mod woken;
 
+use std::net::SocketAddr;
+use std::path::Path;
+
 use openline_core::authentication::UnixTime;
 use openline_core::channel::ChannelPattern;
 use openline_core::config::{ApiConfig, Config};
@@ -21,7 +24,7 @@ use serde_json::Value;
 
 use openline_kit::exchange::with_head;
 
-use crate::harness::{Answer, Client, Host};
+use crate::harness::{Answer, Client, Host, Serving};
 
 /// Channels for peers and keys.
 const CHANNELS: &str = r#"
@@ -51,10 +54,32 @@ keyed = { keys = 10 }
 history = {}
 
 [[function.channel]]
+pattern = "kept"
+history = { count = 100 }
+durable = true
+
+[[function.channel]]
 pattern = "closed"
 publish = "nobody"
 subscribe = "nobody"
 "#;
+
+/// A real host with this configuration, in a folder that has the files it names.
+async fn serve(folder: &Path, text: &str) -> Serving {
+    let config = folder.join("openline.toml");
+    std::fs::write(&config, text).unwrap();
+    Serving::start(&["serve", "--config", config.to_str().unwrap()]).await
+}
+
+/// Asks a real host with a key.
+async fn ask(address: SocketAddr, request: &str, key: &str, body: &str) -> Answer {
+    let head = format!(
+        "{request} HTTP/1.1\r\nhost: push.example.org\r\nauthorization: Bearer {key}\r\n\
+         content-length: {}\r\n",
+        body.len()
+    );
+    with_head(address, &head, body.as_bytes()).await.unwrap()
+}
 
 /// A host whose interface answers for all hosts, and one function.
 pub(super) struct Outside {

@@ -68,9 +68,7 @@ subscribe = "key"
 history = {{ count = 100 }}
 {keys}"#
     );
-    let path = folder.join("openline.toml");
-    fs::write(&path, text).unwrap();
-    Serving::start(&["serve", "--config", path.to_str().unwrap()]).await
+    super::serve(folder, &text).await
 }
 
 /// A program that is told and tells lines of JSON.

@@ -4,10 +4,10 @@
 use std::fs;
 use std::net::SocketAddr;
 
-use openline_kit::exchange::with_head;
 use tempfile::TempDir;
 
 use super::streams::Reader;
+use super::{ask, serve};
 use crate::harness::proxy::address;
 use crate::harness::{Answer, Serving};
 
@@ -21,7 +21,7 @@ struct Configured {
 }
 
 /// A file with these functions and these lines of `[server.api]`.
-fn write(folder: &TempDir, functions: &[&str], api: &str) -> String {
+fn text(folder: &TempDir, functions: &[&str], api: &str) -> String {
     let path = |file: &str| folder.path().join(file).display().to_string();
     fs::write(path("all"), ALL).unwrap();
     fs::write(path("of_one"), OF_ONE).unwrap();
@@ -35,7 +35,7 @@ fn write(folder: &TempDir, functions: &[&str], api: &str) -> String {
             )
         })
         .collect();
-    let text = format!(
+    format!(
         r#"
 [server]
 listen = "127.0.0.1:0"
@@ -59,22 +59,23 @@ secret = "file:{}"
 "#,
         path("all"),
         path("of_one"),
-    );
-    let config = path("openline.toml");
-    fs::write(&config, text).unwrap();
-    config
+    )
 }
 
 impl Configured {
     async fn start(functions: &[&str], api: &str) -> Self {
         let folder = TempDir::new().unwrap();
-        let config = write(&folder, functions, api);
-        let serving = Serving::start(&["serve", "--config", &config]).await;
+        let serving = serve(folder.path(), &text(&folder, functions, api)).await;
         Self { folder, serving }
     }
 
+    fn write(&self, functions: &[&str], api: &str) {
+        let text = text(&self.folder, functions, api);
+        fs::write(self.folder.path().join("openline.toml"), text).unwrap();
+    }
+
     async fn reload(&mut self, functions: &[&str], api: &str) {
-        write(&self.folder, functions, api);
+        self.write(functions, api);
         self.serving.signal("HUP").await;
         self.serving.told("reloaded: ").await;
     }
@@ -88,15 +89,6 @@ impl Configured {
         let request = format!("GET /v1/channels/news/history{query}");
         self.ask(&request, key, "").await.status
     }
-}
-
-async fn ask(address: SocketAddr, request: &str, key: &str, body: &str) -> Answer {
-    let head = format!(
-        "{request} HTTP/1.1\r\nhost: push.example.org\r\nauthorization: Bearer {key}\r\n\
-         content-length: {}\r\n",
-        body.len()
-    );
-    with_head(address, &head, body.as_bytes()).await.unwrap()
 }
 
 #[tokio::test]
@@ -179,7 +171,7 @@ async fn protocols_hosts_and_rates_change_at_once_and_the_listener_at_the_next_s
     // Another key has a rate of its own.
     assert_eq!(ask(first, list, OF_ONE, "").await.status, 200);
 
-    write(&configured.folder, &["one"], &table(second, ""));
+    configured.write(&["one"], &table(second, ""));
     configured.serving.signal("HUP").await;
     configured
         .serving

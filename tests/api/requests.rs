@@ -5,6 +5,7 @@ use std::sync::Arc;
 use openline_core::key::Scope;
 use openline_core::limits::FunctionLimits;
 use openline_core::name::ChannelName;
+use serde_json::json;
 
 use super::Outside;
 
@@ -309,4 +310,26 @@ async fn a_batch_lets_others_have_the_thread() {
     }
     let between = seen.iter().filter(|offset| (1..1000).contains(*offset));
     assert!(between.count() > 3, "{seen:?}");
+}
+
+/// At most 64 of them wait for the disk at a time.
+#[tokio::test]
+async fn publications_of_one_request_are_answered_in_their_order() {
+    let outside = Outside::start().await;
+    let key = outside.all();
+    let mut last = 0;
+    for many in [64, 65] {
+        let publications = (0..many).map(|number| json!({"channel": "kept", "data": number}));
+        let body = json!({"publications": publications.collect::<Vec<_>>()}).to_string();
+        let got = outside.with_key("POST /v1/publish", &key, &body).await;
+        assert_eq!(got.status, 200, "{got:?}");
+        let answers = got.json()["results"].as_array().unwrap().clone();
+        assert_eq!(answers.len(), many, "{got:?}");
+        for answer in answers {
+            let position = answer["position"].as_str().unwrap();
+            let (_, offset) = position.rsplit_once('-').unwrap();
+            last += 1;
+            assert_eq!(offset.parse(), Ok(last), "{got:?}");
+        }
+    }
 }

@@ -5,7 +5,6 @@
 use std::fs;
 use std::net::SocketAddr;
 
-use openline_kit::exchange::with_head;
 use openline_kit::within;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -52,17 +51,11 @@ secret = "file:{}"
         openline_guests::ECHO,
         path("key"),
     );
-    let config = path("openline.toml");
-    fs::write(&config, text).unwrap();
-    Serving::start(&["serve", "--config", &config]).await
+    super::serve(folder.path(), &text).await
 }
 
 async fn ask(address: SocketAddr, request: &str, body: &str) -> Value {
-    let head = format!(
-        "{request} HTTP/1.1\r\nhost: h\r\nauthorization: Bearer {KEY}\r\ncontent-length: {}\r\n",
-        body.len()
-    );
-    let answer = with_head(address, &head, body.as_bytes()).await.unwrap();
+    let answer = super::ask(address, request, KEY, body).await;
     assert_eq!(answer.status, 200, "{request} {answer:?}");
     answer.value()
 }

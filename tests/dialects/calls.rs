@@ -1,11 +1,13 @@
 //! Calls of peers while versions change, and peers that do not wait for the answer.
 
+use std::time::Duration;
+
 use openline_core::deployment::Migration;
 use openline_guests::{FAULT_LISTENER, FAULT_LISTENER_ASYNC};
 use serde_json::json;
 
 use super::{Speaker, host_with};
-use crate::harness::{deploy_options, variant};
+use crate::harness::{HostBuilder, deploy_options, eventually, variant};
 
 const DIALECT: &str = "dialect = \"centrifugo\"";
 
@@ -65,4 +67,49 @@ async fn peers_that_leave_while_they_wait_leave_nothing_behind() {
         drop(peer);
         host.nothing_is_left().await;
     }
+}
+
+/// What runs nothing says nothing of the function: one that fails at each message
+/// is backed off from, whatever its peers call in between.
+#[tokio::test]
+async fn a_call_without_a_handler_does_not_count_as_a_success() {
+    const HANDLER: &[u8] = b"openline:channels/rpc-handler@0.2.0";
+    // As somebody else's export it is not the handler.
+    let mut bytes = std::fs::read(openline_guests::FAULT_ALWAYS_TRAPS).unwrap();
+    let at = |bytes: &[u8]| {
+        bytes
+            .windows(HANDLER.len())
+            .position(|some| some == HANDLER)
+    };
+    while let Some(at) = at(&bytes) {
+        bytes[at..at + 8].copy_from_slice(b"someones");
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let component = folder.path().join("traps.wasm");
+    std::fs::write(&component, bytes).unwrap();
+    let few = |host: HostBuilder| {
+        host.instance(|instance| {
+            instance.faults_in_a_row = 2;
+            instance.backoff_time = Duration::from_secs(600);
+            instance.backoff_time_max = Duration::from_secs(600);
+        })
+    };
+    let host = host_with(component.to_str().unwrap(), DIALECT, few).await;
+    let mut peers = Vec::new();
+    for _ in 0..2 {
+        peers.push(Speaker::connect(&host).await);
+    }
+    let mut calling = Speaker::connect(&host).await;
+    for peer in &mut peers {
+        let refused = calling.refused("rpc", json!({"method": "echo"})).await;
+        assert_eq!(refused, 104);
+        let message = json!({"send": {"data": 1}}).to_string();
+        peer.client.text(&message).await;
+        peer.client.closed().await;
+    }
+    let is_backed_off = || {
+        let function = host.deployer.functions().remove(0);
+        function.versions[0].backed_off.is_some()
+    };
+    eventually("the back-off", is_backed_off).await;
 }

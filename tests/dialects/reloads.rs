@@ -7,6 +7,7 @@ use openline_control::ConfiguredComponent;
 use openline_core::channel::ChannelTable;
 use openline_core::component::Component;
 use openline_core::config::{Config, FunctionConfig};
+use openline_core::deployment::Migration;
 use openline_core::dialect::DialectName;
 use openline_core::name::ChannelName;
 use openline_core::route::Route;
@@ -16,7 +17,7 @@ use serde_json::{Value, json};
 use super::centrifugo::publish;
 use super::rights::KEY;
 use super::{CHANNELS, Speaker, host, host_with};
-use crate::harness::{Client, Host, HostBuilder};
+use crate::harness::{Client, Host, HostBuilder, deploy_options, variant};
 
 const HEAD: &str = "[[function]]\nname = \"f\"\ncomponent = \"f.wasm\"\nroute = \"/\"\n";
 
@@ -27,11 +28,21 @@ async fn reload(host: &Host, change: impl FnOnce(&mut FunctionConfig)) {
 
 /// The same with these tables of keys.
 async fn reload_with(host: &Host, keys: &str, change: impl FnOnce(&mut FunctionConfig)) {
+    let bytes = std::fs::read(openline_guests::ECHO).unwrap();
+    reload_of(host, keys, bytes, change).await;
+}
+
+/// The same with this component.
+async fn reload_of(
+    host: &Host,
+    keys: &str,
+    bytes: Vec<u8>,
+    change: impl FnOnce(&mut FunctionConfig),
+) {
     let mut config = Config::parse(&format!("{keys}{HEAD}")).unwrap();
     config.functions = host.deployer.configs();
     config.server = host.server();
     change(&mut config.functions[0]);
-    let bytes = std::fs::read(openline_guests::ECHO).unwrap();
     let component = ConfiguredComponent {
         function: config.functions[0].name.clone(),
         component: Ok(Component::from(bytes)),
@@ -153,6 +164,63 @@ async fn a_channel_that_begins_to_remember_asks_its_subscribers_back() {
         history["history"]["publications"][0]["data"], 3,
         "{history}"
     );
+    drop(peer);
+    host.nothing_is_left().await;
+}
+
+/// It is left behind by the version that is live, and stays with its own.
+#[tokio::test]
+async fn a_pinned_connection_stays_when_its_channels_change() {
+    let host = host().await;
+    let mut peer = Speaker::connect(&host).await;
+    for name in ["plain:1", "news"] {
+        peer.ask("subscribe", json!({"channel": name})).await;
+    }
+    let other = variant(&std::fs::read(openline_guests::ECHO).unwrap(), 1);
+    let mut options = deploy_options();
+    options.migration = Some(Migration::Pin);
+    let name = host.deployer.configs()[0].name.clone();
+    let deployed = host.deployer.deploy(&name, other.clone().into(), options);
+    assert!(deployed.await.unwrap().version_is_new);
+    let narrower = channels(
+        "pattern = \"plain:*\"\nsubscribe = \"peers\"",
+        "pattern = \"plain:*\"\nsubscribe = \"function\"",
+    );
+    reload_of(&host, "", other, |function| {
+        function.migration = Migration::Pin;
+        function.channels = narrower;
+    })
+    .await;
+    // Its rights are asked again.
+    let push = peer.next().await;
+    assert_eq!(push["push"]["channel"], "plain:1", "{push}");
+    assert_eq!(push["push"]["unsubscribe"]["code"], 2000, "{push}");
+    publish(&host, "news", "1");
+    assert_eq!(peer.publication("news").await["data"], 1);
+    peer.ask("presence_stats", json!({"channel": "lobby"}))
+        .await;
+    let versions = host.deployer.function(&name).unwrap().versions;
+    let connections: Vec<_> = versions.iter().map(|it| it.connections).collect();
+    assert_eq!(connections, [1, 0], "it has the version before");
+    drop(peer);
+    host.nothing_is_left().await;
+}
+
+/// To give channels their terms is dear; limits are none of them.
+#[tokio::test]
+async fn other_limits_are_no_other_terms() {
+    let host = host().await;
+    let mut peer = Speaker::connect(&host).await;
+    peer.ask("subscribe", json!({"channel": "news"})).await;
+    let before = hub(&host).own().generation();
+    reload(&host, |function| function.limit.subscribers += 1).await;
+    reload(&host, |function| function.limit.channel_queue += 1).await;
+    assert_eq!(hub(&host).own().generation(), before);
+    let wider = channels("history = { count = 3 }", "history = { count = 50 }");
+    reload(&host, |function| function.channels = wider).await;
+    assert!(hub(&host).own().generation() > before);
+    publish(&host, "news", "1");
+    assert_eq!(peer.publication("news").await["data"], 1);
     drop(peer);
     host.nothing_is_left().await;
 }

@@ -1,12 +1,11 @@
 //! The state that all requests to the admin interface share.
 
 use std::net::SocketAddr;
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 
-use openline_channels::budget::FunctionBudget;
+use openline_channels::budget::SharedBudget;
 use openline_control::Deployer;
 use openline_gateway::gateway::Gateway;
-use parking_lot::Mutex;
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 
@@ -46,5 +45,5 @@ pub(crate) struct Context {
     /// What the connections of all streams may keep with the host. It is there
     /// while there are streams: a function that is alone on its host shares its
     /// room with nobody otherwise.
-    pub(crate) stream_budget: Mutex<Weak<FunctionBudget>>,
+    pub(crate) stream_budget: SharedBudget,
 }

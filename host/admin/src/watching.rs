@@ -147,12 +147,8 @@ fn refused(error: SubscribeError) -> Problem {
 
 /// A reader that shares its budget with the other streams of the interface.
 fn reader(context: &Context, place: &Place) -> Reader {
-    let mut known = context.stream_budget.lock();
-    let budget = known.upgrade().unwrap_or_else(|| {
-        let made = context.gateway.services().budget().function();
-        *known = Arc::downgrade(&made);
-        made
-    });
+    let host = context.gateway.services().budget();
+    let budget = context.stream_budget.get(host);
     Reader::new("", &place.limits, budget)
 }
 

@@ -102,7 +102,7 @@ pub struct Table {
     /// The functions that rules of these firewalls ask.
     pub inspectors: Inspectors,
     /// The aliases of functions that channels wake.
-    listeners: Vec<Arc<Alias>>,
+    woken: Vec<Arc<Alias>>,
 }
 
 /// A trigger, and the alias of a function that it leads to.
@@ -176,7 +176,7 @@ impl Services {
     /// `received_bytes`, `attached_bytes` and `compression_bytes` of the host
     /// stay as they were when it started. `firewalls` are those of the
     /// configuration; without them, those in force stay. `inspectors` are the
-    /// functions that their rules ask, `listeners` the aliases of those that channels
+    /// functions that their rules ask, `woken` the aliases of those that channels
     /// wake.
     ///
     /// # Errors
@@ -188,14 +188,14 @@ impl Services {
         config: ServerConfig,
         functions: Vec<Led>,
         firewalls: Option<Firewalls>,
-        (inspectors, listeners): (Inspectors, Vec<Arc<Alias>>),
+        (inspectors, woken): (Inspectors, Vec<Arc<Alias>>),
     ) -> Result<(), TriggerError> {
         let before = self.table();
         let firewalls = match firewalls {
             Some(firewalls) => InForce::of(&config, firewalls),
             None => Arc::clone(&before.firewalls),
         };
-        let others = (firewalls, inspectors, listeners);
+        let others = (firewalls, inspectors, woken);
         let (mut accounts, mut posts) = (self.accounts.lock(), self.posts.lock());
         let kept = (&mut *accounts, &mut *posts);
         let table = Table::new(config, functions, others, &self.budget, kept);
@@ -387,7 +387,7 @@ impl Table {
     fn new(
         config: ServerConfig,
         functions: Vec<Led>,
-        (firewalls, inspectors, listeners): (Arc<InForce>, Inspectors, Vec<Arc<Alias>>),
+        (firewalls, inspectors, woken): (Arc<InForce>, Inspectors, Vec<Arc<Alias>>),
         budget: &HostBudget,
         (accounts, posts): (&mut Accounts, &mut Posts),
     ) -> Result<Self, TriggerError> {
@@ -434,7 +434,7 @@ impl Table {
             triggers,
             firewalls,
             inspectors,
-            listeners,
+            woken,
         })
     }
 
@@ -442,8 +442,8 @@ impl Table {
     /// Without triggers it is the only one that channels wake.
     pub fn only_function(&self) -> Option<FunctionName> {
         let of_triggers = self.services.iter().map(|service| &service.alias);
-        let listeners = self.listeners.iter().filter(|_| self.services.is_empty());
-        let mut names = of_triggers.chain(listeners).map(|alias| alias.function());
+        let woken = self.woken.iter().filter(|_| self.services.is_empty());
+        let mut names = of_triggers.chain(woken).map(|alias| alias.function());
         let first = names.next()?;
         names.all(|name| name == first).then(|| first.clone())
     }
@@ -459,7 +459,7 @@ impl Table {
     fn aliases(&self) -> impl Iterator<Item = &Arc<Alias>> {
         let services = self.services.iter();
         let services = services.map(|service| &service.alias);
-        let others = self.inspectors.aliases().chain(&self.listeners);
+        let others = self.inspectors.aliases().chain(&self.woken);
         services.chain(others)
     }
 }

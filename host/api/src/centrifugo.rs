@@ -10,6 +10,7 @@ use openline_broker::log::{PageLimit, PageQuery};
 use openline_broker::position::{Epoch, Position};
 use openline_broker::publication::Data;
 use openline_broker::versions::Version;
+use openline_channels::reading::MEMBERS_MAX;
 use openline_channels::wakeups::Wakeups;
 use openline_core::close::CloseInfo;
 use openline_core::key::Scope;
@@ -28,10 +29,6 @@ use crate::{Call, Reply};
 
 /// Publications of one answer.
 const PAGE_MAX: usize = 1_000;
-
-/// Members of one answer. A list with more is refused, as for peers: a part of it
-/// would be taken for all, and `presence_stats` tells how many there are.
-const MEMBERS_MAX: usize = 4_096;
 
 /// Channels of one answer.
 const CHANNELS_MAX: usize = 10_000;

@@ -27,8 +27,8 @@ mod pushflo;
 mod reading;
 mod stream;
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
 use futures_util::FutureExt;
@@ -39,7 +39,7 @@ use http::{Method, Request, Response, StatusCode};
 use http_body_util::Full;
 use openline_admission::keys::Key;
 use openline_admission::services::Services;
-use openline_channels::budget::FunctionBudget;
+use openline_channels::budget::{FunctionBudget, SharedBudget};
 use openline_core::config::{ApiConfig, ApiProtocol};
 use openline_dialects::rest::{ApiError, Missing};
 use openline_dialects::{Answer, aws as dialect_aws};
@@ -80,7 +80,7 @@ pub struct Api {
     /// Bounds what waits to be written to all streams. It is only there while
     /// there are streams: a function that is alone on its host shares its room
     /// with nobody otherwise.
-    budget: Mutex<Weak<FunctionBudget>>,
+    budget: SharedBudget,
     managed: Mutex<pushflo::Managed>,
 }
 
@@ -113,7 +113,7 @@ impl Api {
     /// The interface to these functions.
     pub fn new(services: &Arc<Services>) -> Self {
         Self {
-            budget: Mutex::default(),
+            budget: SharedBudget::default(),
             services: Arc::clone(services),
             rates: Rates::default(),
             bodies: Arc::default(),
@@ -124,12 +124,7 @@ impl Api {
 
     /// What the connections of streams may keep with the host.
     pub(crate) fn budget(&self) -> Arc<FunctionBudget> {
-        let mut known = self.budget.lock();
-        known.upgrade().unwrap_or_else(|| {
-            let made = self.services.budget().function();
-            *known = Arc::downgrade(&made);
-            made
-        })
+        self.budget.get(self.services.budget())
     }
 
     /// Streams and polls that are open.

@@ -196,7 +196,7 @@ fn publishing(read: Publication) -> Result<Publishing, Fault> {
         except: Except {
             connection: skipped.transpose()?,
             user: some(read.skip_user),
-            listener: None,
+            queue: None,
         },
     })
 }

@@ -1,7 +1,5 @@
 //! One publication on one channel, whatever the protocol is.
 
-use std::sync::Arc;
-
 use bytes::Bytes;
 use bytestring::ByteString;
 use openline_admission::keys::Key;
@@ -10,22 +8,13 @@ use openline_broker::outcome::{Outcome, PublishError};
 use openline_broker::position::Position;
 use openline_broker::publication::{Data, Tags};
 use openline_channels::durable::Answered;
-use openline_channels::space::{Publishing, Space};
-use openline_channels::wakeups::Wakeups;
+use openline_channels::space::Publishing;
 use openline_core::key::Scope;
 use openline_core::name::ChannelName;
 use openline_dialects::Refusal;
 use openline_dialects::rest::{ApiError, Missing};
 
 use crate::access::{Denied, Place};
-
-/// With more subscribers than this a publish is done on a thread that may wait:
-/// to put a message into so many outboxes takes about a millisecond.
-const SUBSCRIBERS_AT_ONCE_MAX: usize = 4_096;
-
-/// Outboxes that count as one step of the 128 that tokio gives a task before it
-/// lets others have the thread: together as many as [`SUBSCRIBERS_AT_ONCE_MAX`].
-const SUBSCRIBERS_OF_A_STEP: usize = SUBSCRIBERS_AT_ONCE_MAX / 128;
 
 /// Why a publication, or another request, fails.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -95,7 +84,7 @@ pub(crate) async fn begin(
         publishing.request.id = Some(unique().into());
     }
     let id = publishing.request.id.clone();
-    let answered = put(&space, &name, publishing).await;
+    let answered = space.publish_in_turn(&name, publishing).await;
     Ok(Begun {
         channel: name,
         id,
@@ -118,26 +107,6 @@ impl Begun {
             outcome,
         })
     }
-}
-
-async fn put(
-    space: &Arc<Space>,
-    name: &ChannelName,
-    publishing: Publishing,
-) -> Result<Answered, PublishError> {
-    let subscribers = space.subscribers(name);
-    // A request may have many publications, and none of them has to wait: without
-    // this they would all be one turn on the thread.
-    for _ in 0..=subscribers.min(SUBSCRIBERS_AT_ONCE_MAX) / SUBSCRIBERS_OF_A_STEP {
-        tokio::task::coop::consume_budget().await;
-    }
-    if subscribers <= SUBSCRIBERS_AT_ONCE_MAX {
-        return Ok(space.publish(name, publishing, &mut Wakeups::default()));
-    }
-    let (space, name) = (Arc::clone(space), name.clone());
-    let putting = move || space.publish(&name, publishing, &mut Wakeups::default());
-    let put = tokio::task::spawn_blocking(putting).await;
-    put.map_err(|_| PublishError::Unavailable)
 }
 
 /// A publication of data and nothing else.

@@ -74,6 +74,11 @@ pub struct FunctionBudget {
     pairs: Mutex<Vec<Weak<Pairs>>>,
 }
 
+/// The budget that subscribers without a function share, for as long as there is
+/// one of them: to the host they are one function more.
+#[derive(Debug, Default)]
+pub struct SharedBudget(Mutex<Weak<FunctionBudget>>);
+
 /// A list of automatic responses that connections share, and that counts once.
 #[derive(Debug)]
 pub(crate) struct Pairs {
@@ -106,6 +111,18 @@ impl Pot {
     /// How many bytes all functions have taken.
     pub fn used(&self) -> usize {
         self.used.load(Ordering::Relaxed)
+    }
+}
+
+impl SharedBudget {
+    /// The budget, which is made for the first of them.
+    pub fn get(&self, host: &HostBudget) -> Arc<FunctionBudget> {
+        let mut known = self.0.lock();
+        known.upgrade().unwrap_or_else(|| {
+            let made = host.function();
+            *known = Arc::downgrade(&made);
+            made
+        })
     }
 }
 

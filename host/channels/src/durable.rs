@@ -29,9 +29,9 @@ use openline_core::name::ChannelName;
 use openline_store::{Attempt, ChannelStore, GroupError, Place, RowChange, StoreError};
 use tokio::sync::{mpsc, oneshot};
 
+use crate::audience;
 use crate::entry::{self, Delivery, Entry, Except, State};
 use crate::forms;
-use crate::listener;
 use crate::space::Space;
 use crate::sync::Mutex;
 use crate::wakeups::Wakeups;
@@ -39,7 +39,7 @@ use crate::wakeups::Wakeups;
 /// About what a publish takes in the line beside its data, before its rows are
 /// known.
 const ROWS_BYTES: usize = 1_024;
-/// What a publisher is told that is full.
+/// What is full, as a publisher is told.
 const STORED_BYTES: &str = "the data directory (stored_bytes)";
 /// How long publishes are refused without asking a data directory that was full.
 const FULL_TIME: Duration = Duration::from_millis(100);
@@ -454,7 +454,7 @@ fn take_in(state: &mut State, upto: Position, now: Moment, wakeups: &mut Wakeups
         channel,
         subscribers,
         writing,
-        listeners,
+        listenings,
         ..
     } = state;
     let (Some(channel), Some(writing)) = (channel, writing) else {
@@ -473,7 +473,7 @@ fn take_in(state: &mut State, upto: Position, now: Moment, wakeups: &mut Wakeups
             waiting.filter(|it| it.delivery.is_some() && Some(it.position) == publication.position);
         let delivery = waiting.as_ref().and_then(|it| it.delivery.clone());
         let (compress, except) = delivery.unwrap_or_default();
-        listener::tell(listeners, publication, &except);
+        audience::tell(listenings, publication, &except);
         let delivery = Delivery {
             compress,
             except: &except,

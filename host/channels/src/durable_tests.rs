@@ -15,9 +15,9 @@ use openline_store::{Attempt, RowChange, Store};
 
 use super::*;
 use crate::budget::HostBudget;
+use crate::channel_queue::Most;
 use crate::connection::{Facts, Next, SocketOwner};
 use crate::hub::Hub;
-use crate::listener::Most;
 use crate::space::Publishing;
 
 const ROOM: u64 = 64 << 20;
@@ -377,7 +377,7 @@ async fn terms_that_come_while_something_is_written_hold_afterwards() {
 async fn what_is_written_too_late_wakes_no_function() {
     let folder = tempfile::tempdir().unwrap();
     let host = Host::start(folder.path(), ROOM).await;
-    host.hub.listener().set_most(Most {
+    host.hub.queue().set_most(Most {
         publications: 9,
         bytes: 1 << 20,
         calls_per_second: 1,
@@ -391,10 +391,10 @@ async fn what_is_written_too_late_wakes_no_function() {
     host.hub.listen(&[]);
     let serving = host.serves();
     begun.wait().await.unwrap();
-    assert!(host.hub.listener().is_empty());
+    assert!(host.hub.queue().is_empty());
     host.hub.listen(&all);
     host.publish("after").await.unwrap();
-    let batch = host.hub.listener().next().await.unwrap();
+    let batch = host.hub.queue().next().await.unwrap();
     assert_eq!(batch.publications.len(), 1);
     serving.abort();
 }

@@ -24,10 +24,10 @@ use openline_core::event::SendOutcome;
 use openline_core::message::Compress;
 use openline_core::name::{ChannelName, ConnectionId};
 
+use crate::audience::Listenings;
 use crate::connection::{Connection, SubscribedChannel, Subscription};
 use crate::durable::Writing;
 use crate::forms::{self, Forms};
-use crate::listener::Listeners;
 use crate::shared::SharedMessage;
 use crate::space::Space;
 use crate::sync::Mutex;
@@ -65,7 +65,7 @@ pub(crate) struct State {
     /// How many publications there were.
     pub(crate) published: u64,
     /// The functions that it wakes.
-    pub(crate) listeners: Listeners,
+    pub(crate) listenings: Listenings,
 }
 
 /// One that is subscribed.
@@ -104,7 +104,7 @@ pub struct Except {
     pub user: Option<bytestring::ByteString>,
     /// The function whose channel handler has published it, by the number of its
     /// listener.
-    pub listener: Option<u64>,
+    pub queue: Option<u64>,
 }
 
 /// What an allocation costs beside its bytes, about.
@@ -123,7 +123,7 @@ impl Entry {
     pub(crate) fn new(
         name: ChannelName,
         space: &Arc<Space>,
-        (terms, listeners): (Arc<ChannelTerms>, Listeners),
+        (terms, listenings): (Arc<ChannelTerms>, Listenings),
         generation: u64,
     ) -> Arc<Self> {
         Arc::new(Self {
@@ -141,7 +141,7 @@ impl Entry {
                 subscribers: HashMap::new(),
                 special: 0,
                 published: 0,
-                listeners,
+                listenings,
             }),
         })
     }
@@ -233,10 +233,9 @@ impl State {
     }
 
     /// Makes subscribers members, after a reload that wants them, except those that
-    /// only look. Nobody is told:
-    /// they have not come now. What they said of themselves was not kept. Those for
-    /// whom there is no room, in the channel or in these bytes, are asked to come
-    /// back, and refused then.
+    /// only look. Nobody is told: they have not come now. What they said of
+    /// themselves was not kept. Those for whom there is no room, in the channel or
+    /// in these bytes, are asked to come back, and refused then.
     pub(crate) fn join_all(&mut self, name: &ChannelName, bytes: usize, now: Moment) {
         if self.subscribers.is_empty() {
             return;
@@ -426,7 +425,7 @@ impl Except {
     pub const NOBODY: Self = Self {
         connection: None,
         user: None,
-        listener: None,
+        queue: None,
     };
 
     /// One connection is left out.
@@ -434,7 +433,7 @@ impl Except {
         Self {
             connection,
             user: None,
-            listener: None,
+            queue: None,
         }
     }
 

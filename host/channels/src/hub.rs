@@ -15,12 +15,13 @@ use openline_core::message::{Compress, Message};
 use openline_core::name::{ChannelName, ConnectionId, Tag};
 use openline_dialects::centrifugo::Unsubscribed;
 
+use crate::audience::{Belonging, Hearer};
 use crate::budget::{HostBudget, tags_cost};
+use crate::channel_queue::ChannelQueue;
 use crate::connection::{AttachError, Connection, Membership, Subscription};
 use crate::durable::Answered;
 use crate::entry;
 use crate::forms;
-use crate::listener::{Belonging, Listener, Member};
 use crate::members::Members;
 use crate::shared::SharedMessage;
 use crate::space::{Publishing, Space};
@@ -35,7 +36,7 @@ pub struct Hub {
     tags: TagIndex,
     own: Arc<Space>,
     shared: Arc<Space>,
-    listener: Arc<Listener>,
+    queue: Arc<ChannelQueue>,
     /// Whether the function shares any channels: asked before each use of one.
     shares: AtomicBool,
 }
@@ -48,7 +49,7 @@ impl Hub {
             tags: TagIndex::default(),
             own,
             shared,
-            listener: Arc::default(),
+            queue: Arc::default(),
             shares: AtomicBool::new(false),
         }
     }
@@ -211,7 +212,7 @@ impl Hub {
                     continue;
                 }
                 // Its peer may not have any more what it has asked for.
-                connection.reconsider();
+                connection.doubt();
             }
             connection.wake();
         }
@@ -237,23 +238,23 @@ impl Hub {
     }
 
     /// What waits for the function's channel handler.
-    pub fn listener(&self) -> &Arc<Listener> {
-        &self.listener
+    pub fn queue(&self) -> &Arc<ChannelQueue> {
+        &self.queue
     }
 
     /// Has these channels wake the function, and no others. To be called again
     /// when the table changes, which says where a channel belongs.
     pub fn listen(&self, subscriptions: &[ChannelSubscription]) {
         // Before its channels know it, so that the first publication is taken.
-        self.listener.set_wanted(!subscriptions.is_empty());
+        self.queue.set_wanted(!subscriptions.is_empty());
         let subscriptions: Arc<[ChannelSubscription]> = subscriptions.into();
-        let member = |belonging| Member {
-            listener: Arc::clone(&self.listener),
+        let hearer = |belonging| Hearer {
+            queue: Arc::clone(&self.queue),
             subscriptions: Arc::clone(&subscriptions),
             belonging,
         };
         self.own
-            .change_audience(|audience| audience.set(member(Belonging::All)));
+            .change_audience(|audience| audience.set(hearer(Belonging::All)));
         // Its own table says which channels it shares.
         let own = Arc::downgrade(&self.own);
         let shares = move |name: &ChannelName| {
@@ -261,7 +262,7 @@ impl Hub {
             own.is_some_and(|own| own.find(name).is_shared)
         };
         self.shared
-            .change_audience(|audience| audience.set(member(Belonging::If(Box::new(shares)))));
+            .change_audience(|audience| audience.set(hearer(Belonging::If(Box::new(shares)))));
     }
 
     /// Subscribes a connection; a second time does nothing.
@@ -402,7 +403,7 @@ fn take_out(
 impl Drop for Hub {
     fn drop(&mut self) {
         self.listen(&[]);
-        self.listener.close();
+        self.queue.close();
     }
 }
 

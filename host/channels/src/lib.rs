@@ -7,14 +7,15 @@
 //! engine; both hold the same [`connection::Connection`] and meet in its outbox.
 
 mod attached;
+mod audience;
 pub mod budget;
+pub mod channel_queue;
 pub mod connection;
 pub mod durable;
 pub mod entry;
 pub mod forms;
 pub mod hub;
 mod joining;
-pub mod listener;
 mod members;
 mod outbox;
 mod outside;

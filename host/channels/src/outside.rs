@@ -10,6 +10,7 @@ use openline_core::close::{CloseInfo, CloseReason};
 use openline_core::name::ChannelName;
 
 use crate::connection::{Connection, Subscription};
+use crate::durable::Answered;
 use crate::hub::{SubscribeError, Subscribing};
 use crate::space::{Publishing, Space};
 use crate::wakeups::Wakeups;
@@ -18,9 +19,40 @@ use crate::wakeups::Wakeups;
 /// to put a message into so many outboxes takes about a millisecond.
 const SUBSCRIBERS_AT_ONCE_MAX: usize = 4_096;
 
+/// Outboxes that count as one step of the 128 that tokio gives a task before it
+/// lets others have the thread: together as many as [`SUBSCRIBERS_AT_ONCE_MAX`].
+const SUBSCRIBERS_OF_A_STEP: usize = SUBSCRIBERS_AT_ONCE_MAX / 128;
+
 impl Space {
-    /// Publishes for a caller that waits for the outcome, without keeping the
-    /// thread for long. A caller that stops waiting may have published.
+    /// Publishes for a caller that may wait for its turn, without keeping the
+    /// thread for long: however many publications the caller has, and however many
+    /// subscribers the channel. The answer may wait for the disk. A caller that
+    /// stops waiting may have published.
+    ///
+    /// # Errors
+    ///
+    /// When the host ends.
+    pub async fn publish_in_turn(
+        self: &Arc<Self>,
+        name: &ChannelName,
+        publishing: Publishing,
+    ) -> Result<Answered, PublishError> {
+        let subscribers = self.subscribers(name);
+        // A caller may have many publications, and none of them has to wait: without
+        // this they would all be one turn on the thread.
+        for _ in 0..=subscribers.min(SUBSCRIBERS_AT_ONCE_MAX) / SUBSCRIBERS_OF_A_STEP {
+            tokio::task::coop::consume_budget().await;
+        }
+        if subscribers <= SUBSCRIBERS_AT_ONCE_MAX {
+            return Ok(self.publish(name, publishing, &mut Wakeups::default()));
+        }
+        let (space, name) = (Arc::clone(self), name.clone());
+        let putting = move || space.publish(&name, publishing, &mut Wakeups::default());
+        let put = tokio::task::spawn_blocking(putting).await;
+        put.map_err(|_| PublishError::Unavailable)
+    }
+
+    /// [Publishes in turn](Self::publish_in_turn), and waits for the outcome.
     ///
     /// # Errors
     ///
@@ -30,14 +62,7 @@ impl Space {
         name: &ChannelName,
         publishing: Publishing,
     ) -> Result<Outcome, PublishError> {
-        let answered = if self.subscribers(name) <= SUBSCRIBERS_AT_ONCE_MAX {
-            self.publish(name, publishing, &mut Wakeups::default())
-        } else {
-            let (space, name) = (Arc::clone(self), name.clone());
-            let putting = move || space.publish(&name, publishing, &mut Wakeups::default());
-            let put = tokio::task::spawn_blocking(putting).await;
-            put.map_err(|_| PublishError::Unavailable)?
-        };
+        let answered = self.publish_in_turn(name, publishing).await?;
         answered.wait().await
     }
 

@@ -14,6 +14,10 @@ use openline_core::name::{ChannelName, ConnectionId};
 use crate::entry::{Entry, State};
 use crate::space::Space;
 
+/// Members in one answer to a peer or a publisher. A list with more is refused: a
+/// part of it would be taken for all, and counts tell as much.
+pub const MEMBERS_MAX: usize = 4_096;
+
 /// A channel, for a list.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ChannelView {

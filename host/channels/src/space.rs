@@ -22,13 +22,13 @@ use openline_core::message::{Compress, Message};
 use openline_core::name::{ChannelName, ConnectionId};
 use openline_store::{ChannelStore, StoreError};
 
+use crate::audience::{self, Audience};
 use crate::budget::Budget;
 use crate::connection::Connection;
 use crate::durable::{Answered, Keeper, Settling};
 use crate::entry::{self, Delivery, Entry, Except, State};
 use crate::forms;
 use crate::joining;
-use crate::listener::{self, Audience};
 use crate::shared::SharedMessage;
 use crate::subscribing::{SubscribeError, Subscribing};
 use crate::sweeps::Sweeps;
@@ -239,7 +239,7 @@ impl Space {
         if state.generation == generation {
             return;
         }
-        state.listeners = self.audience.of(name);
+        state.listenings = self.audience.of(name);
         let terms = self.terms(name);
         if *terms != *state.terms {
             let mut comes_back = false;
@@ -433,12 +433,12 @@ impl Space {
         let State {
             channel,
             subscribers,
-            listeners,
+            listenings,
             ..
         } = state;
         let channel = channel.as_mut().expect("it was made above");
         let published = channel.publish(request, now, &room, |publication| {
-            listener::tell(listeners, publication, delivery.except);
+            audience::tell(listenings, publication, delivery.except);
             entry::deliver(subscribers, publication, delivery, wakeups)
         })?;
         Ok(published.outcome)
@@ -493,7 +493,7 @@ fn publish_plain(
     now: Moment,
     wakeups: &mut Wakeups,
 ) -> u64 {
-    if state.special == 0 && state.listeners.is_none() {
+    if state.special == 0 && state.listenings.is_none() {
         let message = SharedMessage::with(forms::raw(&request.data), delivery.compress);
         return entry::deliver_raw(&state.subscribers, &message, delivery.except, wakeups);
     }
@@ -509,7 +509,7 @@ fn publish_plain(
         sender: request.sender,
         time: now,
     });
-    listener::tell(&state.listeners, &publication, delivery.except);
+    audience::tell(&state.listenings, &publication, delivery.except);
     entry::deliver(&state.subscribers, &publication, delivery, wakeups)
 }
 

@@ -11,8 +11,8 @@ use openline_broker::moment::Moment;
 use openline_core::message::Compress;
 use openline_core::name::ChannelName;
 
+use crate::audience;
 use crate::entry::{self, Delivery, Except, State};
-use crate::listener;
 use crate::space::Space;
 use crate::sweeps::Swept;
 use crate::sync::Ordering;
@@ -77,12 +77,12 @@ impl Space {
             let State {
                 channel,
                 subscribers,
-                listeners,
+                listenings,
                 ..
             } = state;
             let Some(channel) = channel else { return 0 };
             let (mut events, mut removed) = (Vec::new(), 0);
-            let receivers = subscribers.len() + listeners.as_ref().map_or(0, |all| all.len());
+            let receivers = subscribers.len() + listenings.as_ref().map_or(0, |all| all.len());
             let expired = channel.expire(
                 (now, told_max / receivers.max(1)),
                 |publication| {
@@ -92,7 +92,7 @@ impl Space {
                         except: &Except::NOBODY,
                         counts,
                     };
-                    listener::tell(listeners, publication, &Except::NOBODY);
+                    audience::tell(listenings, publication, &Except::NOBODY);
                     entry::deliver(subscribers, publication, delivery, &mut wakeups)
                 },
                 |event| events.push(event),

@@ -155,7 +155,7 @@ impl Deployer {
         };
         let inspectors = handlers::inspectors(&functions, &rules);
         let led = led(&functions, authenticators);
-        let others = (inspectors, handlers::listeners(&functions));
+        let others = (inspectors, handlers::woken(&functions));
         services.replace(server.clone(), led, firewalls, others)?;
         let channels = channels.unwrap_or_else(|| Arc::clone(&state.channels));
         channels::apply(services, &functions, &state, &channels);

@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use openline_admission::services::Services;
 use openline_broker::terms::TermsTable;
+use openline_channels::channel_queue::Most;
 use openline_channels::hub::Hub;
-use openline_channels::listener::Most;
 use openline_core::channel::ChannelTable;
+use openline_core::limits::FunctionLimits;
 use openline_engine::listening;
 use openline_store::{Store, StoreError};
 
@@ -64,15 +65,19 @@ fn table(managed: &Managed, shared: &[ChannelTable]) -> Option<TermsTable> {
 /// Has a function woken by the channels that it subscribes to.
 fn subscribe(managed: &Managed) {
     let (hub, config) = (managed.commons.hub(), &managed.config);
-    let size = |number: u32| usize::try_from(number).unwrap_or(usize::MAX);
-    hub.listener().set_most(Most {
-        publications: size(config.limit.channel_queue),
-        bytes: config.limit.channel_queue_bytes,
-        calls_per_second: config.limit.channel_calls_per_second,
-    });
+    hub.queue().set_most(most(&config.limit));
     hub.listen(&config.subscriptions);
-    if !config.subscriptions.is_empty() && hub.listener().begin() {
+    if !config.subscriptions.is_empty() && hub.queue().begin() {
         tokio::spawn(listening::serve(Arc::downgrade(&managed.commons)));
+    }
+}
+
+/// How much of what its channels publish may wait for a function.
+fn most(limits: &FunctionLimits) -> Most {
+    Most {
+        publications: usize::try_from(limits.channel_queue).unwrap_or(usize::MAX),
+        bytes: limits.channel_queue_bytes,
+        calls_per_second: limits.channel_calls_per_second,
     }
 }
 
@@ -89,27 +94,26 @@ pub(crate) fn apply(
     if is_other {
         services.shared().set_table(TermsTable::of_shared(shared));
     }
-    let known = |managed: &Managed| {
-        let before = before.functions.get(&managed.config.name);
-        before.is_some_and(|it| {
-            it.config.channels == managed.config.channels
-                && it.config.subscriptions == managed.config.subscriptions
-                && it.config.limit == managed.config.limit
-                && Arc::ptr_eq(&it.commons, &managed.commons)
-        })
-    };
     let mut changed: Vec<Arc<Hub>> = Vec::new();
     for managed in functions.values() {
-        if !is_other && known(managed) {
+        let known = before.functions.get(&managed.config.name);
+        let known = known.filter(|it| !is_other && Arc::ptr_eq(&it.commons, &managed.commons));
+        let known = known.map(|it| &it.config);
+        let config = &managed.config;
+        // To look at each channel and connection is dear: only other terms need it.
+        if known.is_none_or(|it| it.channels != config.channels) {
+            let Some(table) = table(managed, shared) else {
+                continue;
+            };
+            let hub = managed.commons.hub();
+            hub.set_table(table);
+            changed.push(Arc::clone(hub));
+        } else if known.is_some_and(|it| {
+            it.subscriptions == config.subscriptions && most(&it.limit) == most(&config.limit)
+        }) {
             continue;
         }
-        let Some(table) = table(managed, shared) else {
-            continue;
-        };
-        let hub = managed.commons.hub();
-        hub.set_table(table);
         subscribe(managed);
-        changed.push(Arc::clone(hub));
     }
     for (name, managed) in &before.functions {
         let is_same = |now: &Arc<Managed>| Arc::ptr_eq(&now.commons, &managed.commons);

@@ -189,7 +189,7 @@ pub(crate) fn inspectors(functions: &Functions, rules: &Rules) -> Inspectors {
 }
 
 /// The aliases of the functions that channels wake.
-pub(crate) fn listeners(functions: &Functions) -> Vec<Arc<Alias>> {
+pub(crate) fn woken(functions: &Functions) -> Vec<Arc<Alias>> {
     let functions = functions.values();
     let woken = functions.filter(|managed| !managed.config.subscriptions.is_empty());
     let aliases = woken.filter_map(|managed| managed.aliases.get(&managed.config.alias));

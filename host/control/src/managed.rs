@@ -305,7 +305,7 @@ impl Managed {
     }
 
     fn channel_handler(&self) -> Option<ChannelHandlerView> {
-        let counts = self.commons.hub().listener().counts();
+        let counts = self.commons.hub().queue().counts();
         let subscribes = !self.config.subscriptions.is_empty();
         subscribes.then_some(ChannelHandlerView {
             waiting: counts.waiting,

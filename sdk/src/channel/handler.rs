@@ -21,8 +21,9 @@ pub struct Batch {
 /// `[[function.subscription]]`. Export it with
 /// [`export_channel_handler!`](crate::export_channel_handler).
 ///
-/// One instance serves all channels of the function and nothing else, with one
-/// call at a time. Each publication comes at most once: a call that fails is not
+/// One instance, which serves no connections, runs the handler for all channels of
+/// the function, with one call at a time; with affinity, also the alarms that the
+/// handler has set. Each publication comes at most once: a call that fails is not
 /// repeated. What the handler publishes itself does not wake it, unless the
 /// subscription says `own = true`.
 pub trait ChannelHandler: Default + 'static {

@@ -15,8 +15,9 @@ use crate::publication::Publication;
 pub struct Subscribe<'a> {
     /// Where the subscriber was before; `None` if it is new.
     pub since: Option<Position>,
-    /// The most that a recovery may have. If the subscriber has missed more that
-    /// it does not skip, nothing is recovered. A snapshot of values is not limited: the terms bound it.
+    /// The most that a recovery may have. If the subscriber has missed more than
+    /// this, not counting what its filter skips, nothing is recovered. A snapshot of
+    /// values is not limited: the terms bound it.
     pub limit: PageLimit,
     /// How many of the last publications the subscriber wants if it cannot
     /// recover. It then knows that others are missing.

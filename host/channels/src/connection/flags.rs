@@ -14,6 +14,9 @@ pub(super) enum Flag {
     Redeployed,
     /// The owner is to check whether the connection's version is still served.
     Reconsider,
+    /// Its channels may have other terms: the owner is to look at what its peer
+    /// has asked for.
+    Doubtful,
     /// The connection is to end at once and without a close frame.
     Terminated,
     /// An alarm was set that the owner has not seen.
@@ -69,13 +72,13 @@ impl Flags {
     }
 
     /// Whether there is a request that the owner has not seen. Those that it
-    /// takes, alarms and to reconsider, are new if they are there.
+    /// takes (alarms, to reconsider, and to doubt) are new if they are there.
     pub(super) fn is_changed(&self, seen: Seen) -> bool {
         const ASKED: u16 = Flag::Paused.bit()
             | Flag::Draining.bit()
             | Flag::Redeployed.bit()
             | Flag::Terminated.bit();
-        const TAKEN: u16 = Flag::AlarmSet.bit() | Flag::Reconsider.bit();
+        const TAKEN: u16 = Flag::AlarmSet.bit() | Flag::Reconsider.bit() | Flag::Doubtful.bit();
         let now = self.see();
         (now.0 ^ seen.0) & ASKED != 0 || now.0 & TAKEN != 0
     }

@@ -87,6 +87,12 @@ impl SocketOwner {
         self.0.flags.take(Flag::Reconsider)
     }
 
+    /// Whether it was asked to [doubt](Connection::doubt) since this was last
+    /// asked.
+    pub fn take_doubt(&self) -> bool {
+        self.0.flags.take(Flag::Doubtful)
+    }
+
     /// Why it is to end once what has arrived is handled, if it is.
     pub fn leaving(&self) -> Option<CloseReason> {
         if self.0.flags.has(Flag::Draining) {

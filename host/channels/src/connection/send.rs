@@ -150,6 +150,13 @@ impl Connection {
         self.flags.set(Flag::Reconsider, true);
     }
 
+    /// Asks the owner to look whether its peer may still have what it has asked
+    /// for: its channels may have other terms. It does not leave for that, whatever
+    /// version it has.
+    pub fn doubt(&self) {
+        self.flags.set(Flag::Doubtful, true);
+    }
+
     /// Tells the owner of the socket that there is something to do.
     pub fn wake(&self) {
         self.waker.wake();

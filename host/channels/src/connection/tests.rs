@@ -221,6 +221,10 @@ fn what_is_asked_again_while_the_owner_looks_is_not_lost() {
     connection.reconsider();
     assert!(connection.flags.is_changed(seen));
     assert!(owner.take_reconsider());
+    connection.doubt();
+    assert!(connection.flags.is_changed(seen) && !owner.take_reconsider());
+    assert!(owner.take_doubt() && !owner.take_doubt());
+    assert!(!connection.flags.is_changed(seen));
     connection.set_alarm(name("a"), Duration::ZERO).unwrap();
     assert!(connection.flags.is_changed(seen));
     assert!(owner.take_alarm_set());

@@ -63,7 +63,7 @@ limits! {
     with {
         /// Which protocols it takes. All: a request of each needs a key.
         protocols: Vec<ApiProtocol> = ApiProtocol::ALL.to_vec();
-        /// The function that requests mean which name none. Without it, they mean
+        /// The function of requests that name none. Without it, they mean
         /// the one that their key is for, if it is only one, or the only one of the
         /// host.
         function: Option<FunctionName> = None;

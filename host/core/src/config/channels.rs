@@ -46,18 +46,19 @@ impl Check<'_> {
         own
     }
 
-    /// Reads the channels that wake a function.
+    /// Reads the channels that wake a function. With `has_callers`, connections or
+    /// a firewall need instances of it, too.
     pub(super) fn subscriptions(
         &mut self,
         written: Vec<Spanned<Subscription>>,
         instance: &InstancePolicy,
-        has_triggers: bool,
+        has_callers: bool,
     ) -> Vec<Subscription> {
         if let Some(first) = written.first()
-            && has_triggers
+            && has_callers
             && instance.instances < 2
         {
-            let what = "channels wake a function in an instance of its own, which would take the only one from connections";
+            let what = "channels wake a function in an instance of its own, which would take the only one from connections or the firewall";
             let hint = "set `instances` to 2 or more, or have another function subscribe";
             self.error(Some(first.span()), what, hint);
         }

@@ -36,6 +36,6 @@ pub(super) const API: &[Key] = &[
         "function",
         "none",
         AtOnce,
-        "the function that requests mean which name none. Without it, they mean the function of their key, if the key is for only one, or the only function of the host",
+        "the function of requests that name none. Without it, they mean the function of their key, if the key is for only one, or the only function of the host",
     ),
 ];

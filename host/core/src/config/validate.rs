@@ -243,8 +243,8 @@ impl Check<'_> {
         let limit = self.limit(function.limit, maximum);
         let auto_responses = self.auto_responses(function.auto_response, limit.auto_responses);
         let channels = self.own_channels(name.get_ref(), function.channel, shared);
-        let subscriptions =
-            self.subscriptions(function.subscription, &instance, !triggers.is_empty());
+        let has_callers = !triggers.is_empty() || self.inspects(name.get_ref());
+        let subscriptions = self.subscriptions(function.subscription, &instance, has_callers);
         let place = match &function.component {
             Some(component) => component.span(),
             None => function.name.span(),

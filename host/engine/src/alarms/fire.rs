@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use super::clock::AlarmClock;
 use super::kept::{forget, note};
-use super::owner::{Called, OwnerNumber};
+use super::owner::{Called, NO_ROOM_RETRY_AFTER, OwnerNumber};
 use super::table::{Durable, Firing, Moved, Setting};
 use super::ticket::AlarmCall;
 use super::wall::milliseconds;
@@ -17,8 +17,6 @@ use super::wall::milliseconds;
 const RETRIES_MAX: u32 = 6;
 /// The time before the first repetition; it doubles with each further one.
 const RETRY_AFTER: Duration = Duration::from_secs(2);
-/// The time before another try when no instance had room.
-const NO_ROOM_RETRY_AFTER: Duration = Duration::from_secs(1);
 
 impl AlarmClock {
     /// Makes the call, and repeats it after a failure, unless the alarm was

@@ -4,6 +4,7 @@
 use std::fmt::Debug;
 use std::future::Future;
 use std::pin::Pin;
+use std::time::Duration;
 
 use openline_core::name::FunctionName;
 use openline_store::FunctionStore;
@@ -13,6 +14,9 @@ use super::ticket::AlarmCall;
 /// Identifies a function while the process lives. The name would not do: a
 /// removed function may still run when the next one of its name exists.
 pub(crate) type OwnerNumber = u64;
+
+/// The time before another try when no instance had room.
+pub(crate) const NO_ROOM_RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// One try to make a call. `None` means that the instance ended before it began
 /// the call, so another instance must take it.

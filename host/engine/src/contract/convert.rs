@@ -10,7 +10,7 @@ use openline_core::name::{ChannelName, Tag};
 use openline_core::tls::{ClientCertificate, TlsFacts};
 
 use super::bindings::{MessageOwned, MessageRef, common, firewall, rpc_types, types};
-use super::exports::Called;
+use super::exports::RpcResult;
 
 /// The result of `upgrade`.
 pub(crate) type Decision = Result<types::Acceptance, types::Rejection>;
@@ -120,8 +120,8 @@ pub(crate) fn judge(decision: Decision) -> Result<Result<Acceptance, Rejection>,
 }
 
 /// The result of a call for a peer. The gateway checks it.
-pub(crate) fn called(called: Called) -> Result<Message, CallError> {
-    called.map(Message::from).map_err(|error| match error {
+pub(crate) fn called(result: RpcResult) -> Result<Message, CallError> {
+    result.map(Message::from).map_err(|error| match error {
         rpc_types::RpcError::NoSuchMethod => CallError::NoSuchMethod,
         rpc_types::RpcError::Failed(failure) => CallError::Failed {
             code: failure.code,

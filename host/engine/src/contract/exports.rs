@@ -57,10 +57,10 @@ type AlarmExport = TypedFunc<(Option<Connection>, String, u32), ()>;
 pub(crate) type PublishedExport = TypedFunc<(String, Vec<publications::Publication>, u64), ()>;
 
 /// The arguments are connection, method and data.
-type CallExport = TypedFunc<(Connection, String, MessageOwned), (Called,)>;
+type CallExport = TypedFunc<(Connection, String, MessageOwned), (RpcResult,)>;
 
 /// The result of `call`.
-pub(crate) type Called = Result<common::Message, rpc_types::RpcError>;
+pub(crate) type RpcResult = Result<common::Message, rpc_types::RpcError>;
 
 pub(crate) type PlainExports = Exports<&'static [MessageRef<'static>]>;
 pub(crate) type AsyncExports = Exports<Vec<MessageOwned>>;

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use openline_channels::listener::Batch;
+use openline_channels::channel_queue::Batch;
 use openline_core::deployment::Migration;
 use tokio::sync::oneshot;
 
@@ -41,10 +41,10 @@ async fn ring(alias: &Alias, key: &str, call: AlarmCall) -> Option<Called> {
     give(version, wanted, |seat, reply| Job::Alarm(call, seat, reply)).await
 }
 
-/// Always the same instance of its own: so there is one in the whole function, and
-/// what it publishes is known to be the handler's. No connection is bound to it,
-/// so it follows the alias at once, whatever the migration is: pinned, one that is
-/// never idle would stay for good.
+/// Publications always go to one instance, which no connection shares: so the
+/// function makes one call at a time, and what that instance publishes is known to
+/// be its own. No connection is bound to it, so it follows the alias at once,
+/// whatever the migration is: pinned, one that is never idle would stay for good.
 async fn hear(alias: &Alias, batch: Batch) -> Option<Called> {
     let split = alias.split();
     let Some(version) = split.pick_for(CHANNELS_KEY) else {

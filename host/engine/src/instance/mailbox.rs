@@ -10,8 +10,8 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use openline_channels::channel_queue::Batch;
 use openline_channels::connection::Connection;
-use openline_channels::listener::Batch;
 use openline_core::event::{Acceptance, Event, Rejection, UpgradeRequest};
 use openline_core::fault::Fault;
 use openline_core::inspection::{Inspection, Verdict};

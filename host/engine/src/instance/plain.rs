@@ -3,7 +3,7 @@
 use std::pin::pin;
 use std::sync::Arc;
 
-use openline_channels::listener::Batch;
+use openline_channels::channel_queue::Batch;
 use openline_core::call::{Call, CallError};
 use openline_core::event::Event;
 use openline_core::fault::Fault;
@@ -128,7 +128,9 @@ impl Guest {
             Job::Alarm(alarm, seat, reply) => {
                 match self.alarm(program, None, &alarm.name, alarm.attempt).await {
                     Ok(()) => {
-                        program.faults.succeed();
+                        if self.exports.alarm.is_some() {
+                            program.faults.succeed();
+                        }
                         Asker::Alarm(seat, reply).done();
                         Ok(())
                     }
@@ -153,7 +155,13 @@ impl Guest {
             return Ok(());
         };
         let index = self.store.data_mut().handles.lend(connection);
-        let is_work = matches!(event, Event::Messages(_) | Event::Call(_) | Event::Alarm(_));
+        // Without its handler nothing runs, which says nothing of the function.
+        let is_work = match event {
+            Event::Messages(_) => true,
+            Event::Call(_) => self.exports.call.is_some(),
+            Event::Alarm(_) => self.exports.alarm.is_some(),
+            Event::Open | Event::Close(_) => false,
+        };
         let called = self.call(program, index, event).await;
         self.store.data_mut().handles.take_back(index);
         match called {

@@ -22,8 +22,8 @@ pub(crate) struct StoreData {
     /// Its affinity value, whose states and alarms it may use; empty for a
     /// function without affinity, `None` for a trial.
     pub(crate) scope: Option<String>,
-    /// Whether it is the instance of the function's channel handler, and of nothing
-    /// else.
+    /// Whether it is the instance of the function's channel handler, which serves no
+    /// connections; with affinity, also the alarms that the handler has set.
     pub(crate) listens: bool,
     /// Whether the component has a handler for alarms.
     pub(crate) takes_alarms: bool,

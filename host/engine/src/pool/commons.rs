@@ -6,13 +6,15 @@
 //! connections, instances or alarms would be a second writer.
 
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
+use openline_channels::channel_queue::Batch;
 use openline_channels::hub::Hub;
-use openline_channels::listener::Batch;
 use openline_core::digest::Digest;
 use openline_core::name::FunctionName;
 use openline_store::{FunctionStore, StoreError};
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
 use super::keys::Keys;
 use super::version::Version;
@@ -30,6 +32,9 @@ pub(crate) trait Home: std::fmt::Debug + Send + Sync {
     /// Gives publications to the one instance of the channel handler.
     fn hear(self: Arc<Self>, batch: Batch) -> Calling;
 }
+
+/// The log has at most one line in so long about codes of errors.
+const CODE_TOLD_EVERY: Duration = Duration::from_secs(10);
 
 /// A function's identity.
 #[derive(Debug)]
@@ -53,6 +58,8 @@ pub struct Commons {
     removed: AtomicBool,
     /// Its versions have no back-offs any more.
     lifted: AtomicBool,
+    /// When the log was last told of an error with a wrong code.
+    code_told_at: Mutex<Option<Instant>>,
     /// Told when an instance has ended.
     ended: Notify,
 }
@@ -77,8 +84,22 @@ impl Commons {
             stopping: AtomicBool::new(false),
             removed: AtomicBool::new(false),
             lifted: AtomicBool::new(false),
+            code_told_at: Mutex::default(),
             ended: Notify::new(),
         }
+    }
+
+    /// Whether to tell the log that the function answers a call with an error whose
+    /// code no client gets: at most once in ten seconds, because any peer can cause
+    /// it.
+    pub fn tells_of_code(&self) -> bool {
+        let mut told_at = self.code_told_at.lock();
+        let is_due = |at: Instant| at.elapsed() >= CODE_TOLD_EVERY;
+        let tells = told_at.is_none_or(is_due);
+        if tells {
+            *told_at = Some(Instant::now());
+        }
+        tells
     }
 
     /// The function's name.
@@ -323,6 +344,13 @@ mod tests {
         fn hear(self: Arc<Self>, _batch: Batch) -> Calling {
             Box::pin(async { Some(Called::Done) })
         }
+    }
+
+    #[tokio::test]
+    async fn codes_of_errors_are_told_once_in_a_while() {
+        let commons = commons();
+        assert!(commons.tells_of_code());
+        assert!(!commons.tells_of_code());
     }
 
     #[tokio::test]

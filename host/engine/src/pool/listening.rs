@@ -9,15 +9,12 @@
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use openline_channels::listener::{Batch, Listener};
+use openline_channels::channel_queue::{Batch, ChannelQueue};
 use openline_core::rate::TokenBucket;
 use tokio::time::Instant;
 
 use super::commons::Commons;
-use crate::alarms::owner::Called;
-
-/// The time before another try when no instance had room: as for alarms.
-const NO_ROOM_RETRY_AFTER: Duration = Duration::from_secs(1);
+use crate::alarms::owner::{Called, NO_ROOM_RETRY_AFTER};
 
 /// The log has at most one line in so long about publications that were lost.
 const LOST_TOLD_EVERY: Duration = Duration::from_secs(10);
@@ -31,19 +28,22 @@ struct Lost {
 
 /// Serves the channel handler of a function for as long as the function is there.
 pub async fn serve(commons: Weak<Commons>) {
-    let listener = commons.upgrade().map(|it| Arc::clone(it.hub().listener()));
-    let Some(listener) = listener else { return };
+    let queue = commons.upgrade().map(|it| Arc::clone(it.hub().queue()));
+    let Some(queue) = queue else { return };
     let began = Instant::now();
     let mut lost = Lost::default();
     let mut pace: Option<TokenBucket> = None;
-    while let Some(batch) = listener.next().await {
-        if let Some(function) = commons.upgrade().filter(|_| batch.lost > 0) {
-            lost.tell(&function, batch.lost);
+    while let Some(batch) = queue.next().await {
+        // Also after a batch that has lost nothing: some may be untold.
+        if let Some(lost) = lost.note(batch.lost, Instant::now())
+            && let Some(function) = commons.upgrade()
+        {
+            tracing::warn!(function = %function.name(), lost, "publications were dropped, because more waited than `channel_queue` or `channel_queue_bytes` allows");
         }
-        if !hand_over(&commons, &listener, &batch).await {
+        if !hand_over(&commons, &queue, &batch).await {
             continue;
         }
-        let per_second = u64::from(listener.calls_per_second());
+        let per_second = u64::from(queue.calls_per_second());
         if pace
             .as_ref()
             .is_none_or(|pace| pace.per_second() != per_second)
@@ -57,20 +57,21 @@ pub async fn serve(commons: Weak<Commons>) {
     }
 }
 
-/// Makes the call; `false` if the function is not served any more.
-async fn hand_over(commons: &Weak<Commons>, listener: &Listener, batch: &Batch) -> bool {
+/// Makes the call; `false` if it was not made: the function ends, or wants these no
+/// more.
+async fn hand_over(commons: &Weak<Commons>, queue: &ChannelQueue, batch: &Batch) -> bool {
     loop {
         let Some(function) = commons.upgrade() else {
             return false;
         };
         if function.is_removed() || function.is_stopping() {
-            let unhandled = batch.publications.len() + listener.len();
+            let unhandled = batch.publications.len() + queue.len();
             tracing::info!(function = %function.name(), unhandled, "publications are dropped, because the function ends");
-            listener.close();
+            queue.close();
             return false;
         }
         // The function may subscribe to nothing any more while it has no room.
-        if !listener.wants(batch) {
+        if !queue.wants(batch) {
             return false;
         }
         match function.hear(batch.clone()).await {
@@ -84,7 +85,7 @@ async fn hand_over(commons: &Weak<Commons>, listener: &Listener, batch: &Batch) 
             Some(Called::Failed) => {
                 // The fault was logged with its instance.
                 let publications = batch.publications.len();
-                listener.note_failed(publications);
+                queue.note_failed(publications);
                 tracing::warn!(function = %function.name(), channel = ?batch.channel.as_str(), publications, "the function failed, and these publications are not repeated");
                 return true;
             }
@@ -94,13 +95,33 @@ async fn hand_over(commons: &Weak<Commons>, listener: &Listener, batch: &Batch) 
 }
 
 impl Lost {
-    fn tell(&mut self, function: &Commons, lost: u64) {
+    /// Notes how many were lost before a batch; how many to tell of, if it is time.
+    fn note(&mut self, lost: u64, now: Instant) -> Option<u64> {
         self.untold = self.untold.saturating_add(lost);
-        let is_due = |at: Instant| at.elapsed() >= LOST_TOLD_EVERY;
-        if !self.told_at.is_none_or(is_due) {
-            return;
+        let is_due = |at: Instant| now.duration_since(at) >= LOST_TOLD_EVERY;
+        if self.untold == 0 || !self.told_at.is_none_or(is_due) {
+            return None;
         }
-        tracing::warn!(function = %function.name(), lost = self.untold, "publications were dropped, because more waited than `channel_queue` or `channel_queue_bytes` allows");
-        (self.untold, self.told_at) = (0, Some(Instant::now()));
+        self.told_at = Some(now);
+        Some(std::mem::take(&mut self.untold))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_lost_is_told_at_most_once_in_ten_seconds_and_all_of_it() {
+        let mut lost = Lost::default();
+        let began = Instant::now();
+        assert_eq!(lost.note(0, began), None);
+        assert_eq!(lost.note(5, began), Some(5));
+        assert_eq!(lost.note(3, began), None);
+        let nearly = began + LOST_TOLD_EVERY - Duration::from_nanos(1);
+        assert_eq!(lost.note(2, nearly), None);
+        // Nothing more is lost after the burst.
+        assert_eq!(lost.note(0, began + LOST_TOLD_EVERY), Some(5));
+        assert_eq!(lost.note(0, began + 3 * LOST_TOLD_EVERY), None);
     }
 }

@@ -58,12 +58,12 @@ pub(super) enum Course {
     Refuses(Box<CloseReason>),
 }
 
-/// The kind of event that the function got last. If both kinds wait, the other
-/// one is next.
+/// The kind of event that the function got last. If an alarm and something else
+/// wait, the other one is next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Given {
     Messages,
-    /// Messages of which one wants an answer.
+    /// A call, which the host answers.
     Call,
     Alarm,
 }

@@ -66,8 +66,9 @@ impl Inbox {
         self.batch.push(message);
     }
 
-    /// Takes a call, unless it is full.
+    /// Takes a call. Not to be called when it is full.
     pub(super) fn push_call(&mut self, call: Box<Call>) {
+        debug_assert!(self.call.is_none(), "one call waits at most");
         self.call = Some(call);
     }
 
@@ -119,6 +120,8 @@ impl Inbox {
 
 #[cfg(test)]
 mod tests {
+    use openline_core::call::Answer;
+
     use super::*;
 
     fn message(bytes: usize) -> Message {
@@ -144,6 +147,60 @@ mod tests {
         assert!(!inbox.is_full());
         inbox.push(message(1));
         assert!(inbox.is_full());
+    }
+
+    fn call(bytes: usize) -> Box<Call> {
+        Box::new(Call {
+            method: "m".into(),
+            data: message(bytes - 1),
+            answer: Answer::new(|_| ()),
+        })
+    }
+
+    /// An inbox with two messages of 3 bytes each and a call of 5 bytes behind them.
+    fn with_call() -> Inbox {
+        let mut inbox = Inbox::default();
+        inbox.push(message(3));
+        inbox.push(message(3));
+        assert!(!inbox.is_full());
+        inbox.push_call(call(5));
+        inbox
+    }
+
+    #[test]
+    fn a_call_fills_it_and_comes_after_the_messages_before_it() {
+        let mut inbox = with_call();
+        assert!(inbox.is_full() && !inbox.is_empty());
+        assert_eq!(inbox.kept_bytes(), 11);
+        assert!(matches!(inbox.take(), Event::Messages(batch) if batch.len() == 2));
+        // The function has the messages, and the call waits.
+        assert_eq!(inbox.kept_bytes(), 11);
+        assert!(inbox.is_full());
+        inbox.note_handled();
+        assert_eq!(inbox.kept_bytes(), 5);
+        assert!(matches!(inbox.take(), Event::Call(call) if call.bytes() == 5));
+        assert!(inbox.is_empty() && !inbox.is_full());
+        assert_eq!(inbox.kept_bytes(), 5);
+        inbox.note_handled();
+        assert_eq!(inbox.kept_bytes(), 0);
+    }
+
+    #[test]
+    fn the_rest_has_the_call_behind_the_messages_if_it_is_wanted() {
+        let (rest, kept) = with_call().into_rest(true);
+        assert!(matches!(&rest[..], [Event::Messages(batch), Event::Call(_)] if batch.len() == 2));
+        assert_eq!(kept, 11);
+        let (rest, kept) = with_call().into_rest(false);
+        assert!(rest.is_empty() && kept == 0);
+        // What the function has is kept until it has handled it.
+        let mut inbox = with_call();
+        inbox.take();
+        let (rest, kept) = inbox.into_rest(false);
+        assert!(rest.is_empty() && kept == 6);
+        let mut inbox = Inbox::default();
+        inbox.push_call(call(5));
+        let (rest, kept) = inbox.into_rest(true);
+        assert!(matches!(&rest[..], [Event::Call(_)]) && kept == 5);
     }
 
     #[test]

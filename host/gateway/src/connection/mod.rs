@@ -20,6 +20,7 @@ mod pace;
 mod read;
 mod rest;
 mod serve;
+mod speaking;
 mod taking;
 mod time;
 mod unflushed;

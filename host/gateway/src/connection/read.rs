@@ -32,7 +32,7 @@ impl<S: Socket> Actor<S> {
     pub(super) fn poll_read(&mut self, cx: &mut Context<'_>) -> Reading {
         self.intake.begin();
         let reading = self.poll_received(cx);
-        // Those that were just published wake nobody before they are asked.
+        // A publish that has just begun wakes this task only once it has been polled.
         self.poll_published(cx);
         if self.intake.take_resumes() {
             self.resume_hearing();

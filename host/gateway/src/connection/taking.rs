@@ -11,12 +11,10 @@ use openline_admission::sessions::{Renewal, Session};
 use openline_channels::connection::SocketOwner;
 use openline_core::message::Message;
 
-use super::actor::Actor;
 use super::inbox::{ANSWERS_UNWRITTEN_MAX, Inbox};
 use super::read::Reading;
 use super::rest::Rest;
 use super::unflushed::Unflushed;
-use super::wire::Socket;
 use crate::dialect::{COMMANDS_PER_POLL_MAX, Peer, Speaking, Step};
 
 /// A connection without its wire, within one poll.
@@ -105,44 +103,6 @@ impl Taking<'_> {
             self.inbox.push(message);
         }
         None
-    }
-}
-
-impl<S: Socket> Actor<S> {
-    /// Notes that the peer of a dialect may have fewer channels than before.
-    pub(super) fn doubt(&mut self) {
-        if let Some(speaking) = &mut self.speaking {
-            speaking.doubt(Peer {
-                connection: self.owner.connection(),
-                session: self.clock.session.as_ref(),
-            });
-        }
-    }
-
-    /// Looks whether the peer of a dialect may still have the channels that it has
-    /// asked for, where that is in doubt.
-    pub(super) fn ask_again(&mut self, cx: &mut Context<'_>) {
-        let Some(speaking) = &mut self.speaking else {
-            return;
-        };
-        let peer = Peer {
-            connection: self.owner.connection(),
-            session: self.clock.session.as_ref(),
-        };
-        if speaking.ask_again(peer) {
-            cx.waker().wake_by_ref();
-        }
-    }
-
-    /// Puts answers into the outbox that have become known meanwhile, and has the
-    /// others wake this task.
-    pub(super) fn poll_published(&mut self, cx: &mut Context<'_>) {
-        if let Some(speaking) = &mut self.speaking
-            && speaking.poll_published(cx, self.owner.connection())
-        {
-            // Commands may have waited for one of these.
-            cx.waker().wake_by_ref();
-        }
     }
 }
 

@@ -164,8 +164,7 @@ impl<S: Socket> Actor<S> {
     pub(super) fn regulate_reading(&mut self) {
         // Taken also when it leaves already: it would look like something new.
         let reconsider = self.owner.take_reconsider();
-        if reconsider {
-            // Channels may have other terms, too.
+        if self.owner.take_doubt() {
             self.doubt();
         }
         if self.course.stays() {

@@ -3,7 +3,7 @@
 //! Bounded like messages: a connection has one that its function has got and one
 //! that waits, and an answer has at most `message_bytes`.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use bytestring::ByteString;
 use openline_channels::connection::Connection;
@@ -11,6 +11,7 @@ use openline_channels::forms;
 use openline_core::call::{Answer, Call, CallError};
 use openline_core::message::Message;
 use openline_dialects::{Refusal, Reply};
+use openline_engine::commons::Commons;
 
 use super::message_of;
 
@@ -22,10 +23,13 @@ pub(super) fn call(
     reply: Reply,
     call: openline_dialects::Call,
     connection: &Arc<Connection>,
+    function: &Arc<Commons>,
 ) -> Box<Call> {
     let connection = Arc::clone(connection);
+    // The function may go while a call waits.
+    let function = Arc::downgrade(function);
     let answer = Answer::new(move |result| {
-        let mut answer = frame(&reply, result, &connection);
+        let mut answer = frame(&reply, result, &function);
         if answer.len() > connection.limits().message_bytes {
             answer = reply.refused(&Refusal::LimitExceeded);
         }
@@ -39,14 +43,18 @@ pub(super) fn call(
     })
 }
 
-fn frame(reply: &Reply, result: Result<Message, CallError>, connection: &Connection) -> ByteString {
+fn frame(
+    reply: &Reply,
+    result: Result<Message, CallError>,
+    function: &Weak<Commons>,
+) -> ByteString {
     match result {
         Ok(message) => reply.returned(forms::data_view(&forms::data_of(message))),
-        Err(error) => reply.refused(&refusal(error, connection)),
+        Err(error) => reply.refused(&refusal(error, function)),
     }
 }
 
-fn refusal(error: CallError, connection: &Connection) -> Refusal {
+fn refusal(error: CallError, function: &Weak<Commons>) -> Refusal {
     match error {
         CallError::NoSuchMethod => Refusal::MethodNotFound,
         CallError::Failed {
@@ -59,8 +67,10 @@ fn refusal(error: CallError, connection: &Connection) -> Refusal {
             temporary,
         },
         CallError::Failed { code, .. } => {
-            let id = connection.id();
-            tracing::warn!(%id, code, "the function's error of a call has a code that is not from 400 to 1999");
+            if let Some(function) = function.upgrade().filter(|it| it.tells_of_code()) {
+                let function = function.name();
+                tracing::warn!(%function, code, "the function's error of a call has a code that is not from 400 to 1999");
+            }
             Refusal::Internal
         }
     }

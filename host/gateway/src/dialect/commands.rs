@@ -16,6 +16,7 @@ use openline_broker::terms::Found;
 use openline_channels::durable::Answered;
 use openline_channels::forms;
 use openline_channels::hub::{Hub, Subscribing};
+use openline_channels::reading::MEMBERS_MAX;
 use openline_channels::space::{Publishing, Space};
 use openline_channels::wakeups::Wakeups;
 use openline_core::channel::Right;
@@ -28,10 +29,6 @@ use openline_dialects::{
 
 use super::peer::Peer;
 use super::{Speaking, Step, calls, message_of, words};
-
-/// Members in one answer. A list with more is refused: a part of it would be
-/// taken for all, and counts tell as much.
-const MEMBERS_MAX: usize = 4_096;
 
 /// Publications in one answer, at most: clients ask for the next ones.
 const HISTORY_MAX: usize = 1_000;
@@ -88,7 +85,12 @@ impl Speaking {
                 }
                 Step::Renewed
             }
-            Action::Call(reply, call) => Step::Call(calls::call(reply, call, connection)),
+            Action::Call(reply, call) => Step::Call(calls::call(
+                reply,
+                call,
+                connection,
+                self.service.alias.commons(),
+            )),
             // No channel has tokens of its own.
             Action::RefreshSubscription(reply, _) => {
                 self.send(connection, reply.refused(&Refusal::NotAvailable))

@@ -36,7 +36,7 @@ mod forms {
 }
 mod instance;
 /// The models hand over no publications.
-pub mod listener {
+pub mod channel_queue {
     /// Publications.
     #[derive(Debug)]
     pub struct Batch;

@@ -22,8 +22,12 @@ extern crate self as openline_store;
 mod alarms;
 #[path = "../../../channels/src/attached.rs"]
 mod attached;
+#[path = "../../../channels/src/audience.rs"]
+mod audience;
 #[path = "../../../channels/src/budget.rs"]
 pub mod budget;
+#[path = "../../../channels/src/channel_queue.rs"]
+pub mod channel_queue;
 mod component;
 #[path = "../../../channels/src/connection/mod.rs"]
 pub mod connection;
@@ -43,8 +47,6 @@ mod instance;
 #[path = "../../../channels/src/joining.rs"]
 mod joining;
 mod line;
-#[path = "../../../channels/src/listener.rs"]
-pub mod listener;
 #[path = "../../../channels/src/outbox.rs"]
 mod outbox;
 #[path = "../../../channels/src/outside.rs"]

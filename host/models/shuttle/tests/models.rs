@@ -31,4 +31,5 @@ models! {
     instances_of_two_places_take_turns,
     a_peer_that_recovers_has_all_or_is_told,
     what_is_acknowledged_or_delivered_is_on_the_disk,
+    who_subscribes_to_nothing_any_more_is_handed_nothing,
 }

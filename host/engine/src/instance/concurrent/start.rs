@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::pin::Pin;
 
-use openline_channels::listener::Batch;
+use openline_channels::channel_queue::Batch;
 use openline_core::call::{Call as Asked, CallError};
 use openline_core::event::{Event, UpgradeRequest};
 use openline_core::inspection::Inspection;

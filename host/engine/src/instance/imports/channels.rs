@@ -32,7 +32,7 @@ impl Host for StoreData {
         let publishing = Publishing {
             compress,
             except: Except {
-                listener: self.listener(),
+                queue: self.queue(),
                 ..Except::connection(except)
             },
             ..Publishing::of(message)

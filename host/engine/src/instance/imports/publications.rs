@@ -14,11 +14,11 @@ use openline_broker::position::Position;
 use openline_broker::presence::INFO_BYTES_MAX;
 use openline_broker::publication::{Data, Publication, Sender, Tags};
 use openline_broker::versions::Version;
+use openline_channels::channel_queue::Batch;
 use openline_channels::connection::Connection;
 use openline_channels::entry::Except;
 use openline_channels::forms;
 use openline_channels::hub::{SubscribeError, Subscribing};
-use openline_channels::listener::Batch;
 use openline_channels::space::{Publishing, Space};
 use openline_core::limits::PAGE_CONNECTIONS_MAX;
 use openline_core::name::{ChannelName, ConnectionId};
@@ -180,7 +180,7 @@ impl StoreData {
         let except = Except {
             connection: except.transpose()?,
             user: options.except_user.as_deref().map(ByteString::from),
-            listener: self.listener(),
+            queue: self.queue(),
         };
         let sender = options.sender.as_ref().map(|handle| {
             let connection = self.handles.get(handle)?;
@@ -225,9 +225,9 @@ impl StoreData {
 
     /// The number by which a function's own publications are known: only those of
     /// its channel handler are.
-    pub(super) fn listener(&self) -> Option<u64> {
+    pub(super) fn queue(&self) -> Option<u64> {
         self.listens
-            .then(|| self.program.reach.hub.listener().number())
+            .then(|| self.program.reach.hub.queue().number())
     }
 
     fn read_history(&self, channel: &str, query: wit::HistoryQuery) -> Read<wit::Page> {

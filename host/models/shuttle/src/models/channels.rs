@@ -10,13 +10,17 @@ use std::time::Duration;
 use openline_broker::position::Position;
 use openline_broker::rows::Row;
 use openline_broker::terms::TermsTable;
-use openline_core::channel::{ChannelPattern, ChannelTable, ChannelTerms, HistoryTerms};
+use openline_core::channel::{
+    ChannelPattern, ChannelTable, ChannelTerms, HistoryTerms, Subscription,
+};
 use openline_core::message::Message;
 use openline_core::name::{ChannelName, FunctionName};
 use shuttle::thread;
 
 use super::{explore, join};
+use crate::audience::{Belonging, Hearer};
 use crate::budget::HostBudget;
+use crate::channel_queue::{Batch, ChannelQueue, Most};
 use crate::connection::{Facts, Item, Next, SocketOwner};
 use crate::durable::Settling;
 use crate::line::ChannelStore;
@@ -264,4 +268,70 @@ fn deliver(owner: &SocketOwner, store: &ChannelStore, delivered: &mut Vec<u64>) 
         let offset = u64::try_from(delivered.len()).expect("few");
         assert!(is_on_disk(store, offset), "delivered before");
     }
+}
+
+/// Has the channels of a space wake a function, or none of them, as a hub does.
+fn listen(space: &Space, queue: &Arc<ChannelQueue>, patterns: &[&str]) {
+    queue.set_wanted(!patterns.is_empty());
+    let subscriptions = patterns.iter().map(|pattern| Subscription {
+        pattern: ChannelPattern::new(pattern).expect("a pattern"),
+        own: false,
+    });
+    let hearer = Hearer {
+        queue: Arc::clone(queue),
+        subscriptions: subscriptions.collect(),
+        belonging: Belonging::All,
+    };
+    space.change_audience(|audience| audience.set(hearer));
+}
+
+/// The next call, if one can be made.
+fn taken(queue: &ChannelQueue) -> Option<Batch> {
+    let mut cx = Context::from_waker(Waker::noop());
+    match pin!(queue.next()).poll(&mut cx) {
+        Poll::Ready(batch) => batch,
+        Poll::Pending => None,
+    }
+}
+
+/// A function that subscribes to nothing any more is handed nothing, whatever is
+/// published meanwhile: neither what waits nor what was taken and waits for room.
+/// When it subscribes again, it gets what is published then, and only that.
+pub fn who_subscribes_to_nothing_any_more_is_handed_nothing() {
+    explore(|| {
+        let (space, queue) = (space(2, false), Arc::<ChannelQueue>::default());
+        queue.set_most(Most {
+            publications: 10,
+            bytes: 1 << 20,
+            calls_per_second: 1,
+        });
+        listen(&space, &queue, &["*"]);
+        let publisher = {
+            let space = Arc::clone(&space);
+            thread::spawn(move || {
+                for number in 1..=3 {
+                    let _ = space.publish(&name(), publishing(number), &mut Wakeups::default());
+                }
+            })
+        };
+        let stopper = {
+            let (space, queue) = (Arc::clone(&space), Arc::clone(&queue));
+            thread::spawn(move || listen(&space, &queue, &[]))
+        };
+        let mut batches = Vec::new();
+        for _ in 0..2 {
+            batches.extend(taken(&queue));
+            thread::yield_now();
+        }
+        join([publisher, stopper]);
+        assert!(queue.is_empty());
+        assert!(batches.iter().all(|batch| !queue.wants(batch)));
+        let _ = space.publish(&name(), publishing(4), &mut Wakeups::default());
+        assert!(taken(&queue).is_none());
+        listen(&space, &queue, &["c"]);
+        let _ = space.publish(&name(), publishing(5), &mut Wakeups::default());
+        let batch = taken(&queue).expect("it subscribes again");
+        assert_eq!(batch.publications.len(), 1);
+        assert!(queue.wants(&batch) && queue.is_empty());
+    });
 }

@@ -5,31 +5,29 @@
 //! Bounded by the function's `channel_queue` and `channel_queue_bytes`.
 
 use std::collections::VecDeque;
-use std::fmt;
-use std::sync::Arc;
 
 use openline_broker::publication::Publication;
-use openline_core::channel::Subscription;
 use openline_core::name::ChannelName;
 use tokio::sync::Notify;
 
-use crate::entry::Except;
-use crate::sync::{AtomicBool, AtomicU64, Mutex, Ordering, RwLock};
+use crate::sync::{AtomicBool, AtomicU64, Mutex, Ordering};
 
-/// Publications of one call: as many as fit into a few pages of memory.
-pub const BATCH_PUBLICATIONS_MAX: usize = 64;
-/// Their bytes; one publication always fits.
-pub const BATCH_BYTES_MAX: usize = 1 << 20;
+/// Publications of one call. A call costs a few microseconds, which so many share,
+/// and one that fails loses no more than these.
+const CALL_PUBLICATIONS_MAX: usize = 64;
+/// Their bytes; one publication always fits. They are copied into the guest's
+/// memory, so a function with little of it (`memory`) must have room for them.
+const CALL_BYTES_MAX: usize = 1 << 20;
 /// Publications that are looked through for those of one channel, so that many
 /// channels that wait cost no more than this.
 const LOOK_MAX: usize = 1_024;
 
-/// Numbers the listeners of the process.
-static LISTENERS: AtomicU64 = AtomicU64::new(1);
+/// Numbers the queues of the process.
+static QUEUES: AtomicU64 = AtomicU64::new(1);
 
 /// The queue of a function that channels wake.
 #[derive(Debug)]
-pub struct Listener {
+pub struct ChannelQueue {
     number: u64,
     waiting: Mutex<Waiting>,
     changed: Notify,
@@ -51,7 +49,7 @@ struct Waiting {
     is_closed: bool,
 }
 
-/// What became of a listener's publications.
+/// What became of a function's publications.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
     /// Those that wait.
@@ -86,111 +84,10 @@ pub struct Batch {
     forgotten: u64,
 }
 
-/// A listener of a channel, and whether it wants its own publications.
-#[derive(Clone, Debug)]
-pub(crate) struct Listening {
-    pub(crate) listener: Arc<Listener>,
-    pub(crate) own: bool,
-}
-
-/// The listeners of one channel; `None` if there are none.
-pub(crate) type Listeners = Option<Arc<[Listening]>>;
-
-/// Gives a publication to the listeners of its channel.
-pub(crate) fn tell(listeners: &Listeners, publication: &Publication, except: &Except) {
-    for listening in listeners.iter().flat_map(|all| all.iter()) {
-        let listener = &listening.listener;
-        if listening.own || except.listener != Some(listener.number) {
-            listener.push(publication);
-        }
-    }
-}
-
-/// The functions that the channels of one space wake.
-#[derive(Debug, Default)]
-pub(crate) struct Audience {
-    members: RwLock<Vec<Member>>,
-    /// Whether there are any: asked at each publish.
-    is_there: AtomicBool,
-}
-
-/// A function that channels wake.
-#[derive(Debug)]
-pub(crate) struct Member {
-    pub(crate) listener: Arc<Listener>,
-    pub(crate) subscriptions: Arc<[Subscription]>,
-    /// Which of the space's channels are the function's.
-    pub(crate) belonging: Belonging,
-}
-
-/// Which channels of a space are a function's.
-pub(crate) enum Belonging {
-    /// All: the space is its own.
-    All,
-    /// Those of which this is true: the space is shared. Asked under the lock of a
-    /// channel.
-    If(Box<dyn Fn(&ChannelName) -> bool + Send + Sync>),
-}
-
-impl Audience {
-    /// Replaces what a function subscribes to; whether that changes anything.
-    pub(crate) fn set(&self, member: Member) -> bool {
-        let mut members = self.members.write();
-        let is_it = |it: &Member| Arc::ptr_eq(&it.listener, &member.listener);
-        let is_empty = member.subscriptions.is_empty();
-        if is_empty && !members.iter().any(is_it) {
-            return false;
-        }
-        members.retain(|it| !is_it(it));
-        if !is_empty {
-            members.push(member);
-        }
-        self.is_there.store(!members.is_empty(), Ordering::Release);
-        true
-    }
-
-    /// The functions that a channel wakes.
-    pub(crate) fn of(&self, name: &ChannelName) -> Listeners {
-        if !self.is_there.load(Ordering::Acquire) {
-            return None;
-        }
-        let wants = |it: &Member| {
-            let own = wanted(&it.subscriptions, name)?;
-            let is_its = match &it.belonging {
-                Belonging::All => true,
-                Belonging::If(is_its) => is_its(name),
-            };
-            is_its.then(|| Listening {
-                listener: Arc::clone(&it.listener),
-                own,
-            })
-        };
-        let all: Vec<_> = self.members.read().iter().filter_map(wants).collect();
-        (!all.is_empty()).then(|| all.into())
-    }
-}
-
-impl fmt::Debug for Belonging {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::All => "All",
-            Self::If(_) => "If",
-        })
-    }
-}
-
-/// Whether subscriptions have a channel, and with the function's own publications.
-fn wanted(subscriptions: &[Subscription], channel: &ChannelName) -> Option<bool> {
-    let matching = subscriptions
-        .iter()
-        .filter(|it| it.pattern.matches(channel));
-    matching.map(|it| it.own).reduce(|one, other| one || other)
-}
-
-impl Default for Listener {
+impl Default for ChannelQueue {
     fn default() -> Self {
         Self {
-            number: LISTENERS.fetch_add(1, Ordering::Relaxed),
+            number: QUEUES.fetch_add(1, Ordering::Relaxed),
             waiting: Mutex::new(Waiting {
                 publications: VecDeque::new(),
                 bytes: 0,
@@ -212,8 +109,8 @@ impl Default for Listener {
     }
 }
 
-impl Listener {
-    /// Its number, which no other listener of the process has.
+impl ChannelQueue {
+    /// Its number, which no other queue of the process has.
     pub fn number(&self) -> u64 {
         self.number
     }
@@ -235,7 +132,7 @@ impl Listener {
         self.waiting.lock().most.calls_per_second
     }
 
-    fn push(&self, publication: &Publication) {
+    pub(crate) fn push(&self, publication: &Publication) {
         let mut waiting = self.waiting.lock();
         if waiting.is_closed || !waiting.is_wanted {
             return;
@@ -355,9 +252,9 @@ impl Waiting {
                 continue;
             }
             let cost = next.cost();
-            let is_full = publications.len() == BATCH_PUBLICATIONS_MAX;
+            let is_full = publications.len() == CALL_PUBLICATIONS_MAX;
             // What comes after one that does not fit must not overtake it.
-            if is_full || bytes + cost > BATCH_BYTES_MAX {
+            if is_full || bytes + cost > CALL_BYTES_MAX {
                 break;
             }
             bytes += cost;
@@ -374,5 +271,5 @@ impl Waiting {
 }
 
 #[cfg(test)]
-#[path = "listener_tests.rs"]
+#[path = "channel_queue_tests.rs"]
 mod tests;
