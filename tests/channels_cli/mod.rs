@@ -159,15 +159,14 @@ impl Told {
         subscribed
     }
 
+    /// How many subscribers a channel has.
+    async fn subscribers(&self, channel: &str) -> u64 {
+        let listed = self.json(&["channels", "--pattern", channel]).await;
+        listed[0]["subscribers"].as_u64().unwrap_or_default()
+    }
+
     async fn known(&self, channel: &str, subscribers: u64) {
-        let knowing = async {
-            loop {
-                let listed = self.json(&["channels", "--pattern", channel]).await;
-                if listed[0]["subscribers"] == subscribers {
-                    return;
-                }
-            }
-        };
+        let knowing = async { while self.subscribers(channel).await != subscribers {} };
         within("the subscribers to be known", knowing).await;
     }
 }

@@ -217,7 +217,7 @@ fn hint_for(message: &str) -> String {
         return "keep one of the two".into();
     }
     if message.starts_with("invalid type") || message.starts_with("invalid value") {
-        return "`openline limits` lists every limit with its unit and its default".into();
+        return "docs/reference/configuration.md says what each key takes, and `openline limits` which unit each limit has".into();
     }
     "the file is TOML, as in docs/reference/configuration.md".into()
 }

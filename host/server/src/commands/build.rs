@@ -54,12 +54,25 @@ pub(crate) fn run(
 /// What can be done with a component.
 fn next_step(path: &Path, checked: &Checked) -> String {
     let stem = path.file_stem().unwrap_or_default().to_string_lossy();
-    if checked.takes_connections {
-        return format!("to serve it at /{stem}: openline run {}", path.display());
+    let rule = format!("have a rule of a firewall name it, `run_function = {stem:?}`");
+    let subscription = "give it a [[function.subscription]] with the channels that wake it";
+    let more = match (checked.inspects, checked.hears) {
+        (true, true) => format!("{rule}, and {subscription}"),
+        (true, false) => rule,
+        (false, _) => subscription.to_owned(),
+    };
+    match checked.takes_connections {
+        false => format!(
+            "it takes no connections: configure it as a function, `name = {stem:?}`, and {more}"
+        ),
+        true => {
+            let served = format!("to serve it at /{stem}: openline run {}", path.display());
+            match checked.inspects || checked.hears {
+                true => format!("{served}; for its other handlers, configure it and {more}"),
+                false => served,
+            }
+        }
     }
-    format!(
-        "it takes no connections: configure it as a function, `name = {stem:?}`, and have a rule of a firewall name it, `run_function = {stem:?}`"
-    )
 }
 
 /// Checks a component, puts it at its path, and prints the path.
@@ -125,24 +138,34 @@ mod tests {
         }
     }
 
-    fn checked(takes_connections: bool) -> Checked {
+    fn checked(takes_connections: bool, inspects: bool, hears: bool) -> Checked {
         Checked {
             handlers: "websocket-handler".to_owned(),
             takes_connections,
+            inspects,
+            hears,
         }
     }
 
     #[test]
     fn what_to_do_next_is_something_that_works() {
         let path = Path::new("target/openline/gate.wasm");
-        let served = next_step(path, &checked(true));
+        let served = next_step(path, &checked(true, false, false));
         assert_eq!(
             served,
             "to serve it at /gate: openline run target/openline/gate.wasm"
         );
-        let asked = next_step(path, &checked(false));
+        let asked = next_step(path, &checked(false, true, false));
         assert!(asked.contains("`run_function = \"gate\"`"), "{asked}");
         assert!(!asked.contains("openline run"), "{asked}");
+        assert!(!asked.contains("subscription"), "{asked}");
+        let woken = next_step(path, &checked(false, false, true));
+        assert!(woken.contains("[[function.subscription]]"), "{woken}");
+        assert!(!woken.contains("run_function"), "{woken}");
+        let all = next_step(path, &checked(true, true, true));
+        for part in ["openline run", "run_function", "[[function.subscription]]"] {
+            assert!(all.contains(part), "{all}");
+        }
     }
 
     #[test]
@@ -151,7 +174,7 @@ mod tests {
         let out = directory.path().join("there.wasm");
         let check = |bytes: &[u8]| {
             assert_eq!(bytes, b"component");
-            Ok(checked(true))
+            Ok(checked(true, false, false))
         };
         let (path, _) = hand_over(&built(), Some(&out), check).unwrap();
         assert_eq!(path, out);

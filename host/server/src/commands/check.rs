@@ -75,6 +75,10 @@ pub(crate) struct Checked {
     pub(crate) handlers: String,
     /// Whether triggers can lead to it.
     pub(crate) takes_connections: bool,
+    /// Whether rules of a firewall can name it.
+    pub(crate) inspects: bool,
+    /// Whether channels can wake it.
+    pub(crate) hears: bool,
 }
 
 /// Checks a component that was built just now against the contract, as the host
@@ -104,11 +108,14 @@ pub(crate) fn contract(bytes: &[u8]) -> anyhow::Result<Checked> {
             let channel = ("channel-handler", "async-channel-handler");
             let channel = named(Handler::Channel, channel.0, channel.1);
             let takes_connections = websocket.is_some();
+            let (inspects, hears) = (firewall.is_some(), channel.is_some());
             let named = websocket.into_iter().chain(firewall).chain(channel);
             let named: Vec<_> = named.collect();
             Ok(Checked {
                 handlers: named.join(" and "),
                 takes_connections,
+                inspects,
+                hears,
             })
         }
         Err(error) => Err(assemble::built(error.to_string(), &error).into()),
