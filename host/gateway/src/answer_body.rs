@@ -1,5 +1,5 @@
 //! The bodies of answers: whole in memory, or streams, which last as long as those
-//! who write them do. The TCP connection of a stream keeps its place in
+//! who write them do, or what functions write. The TCP connection of a stream keeps its place in
 //! `requests` meanwhile.
 
 use std::convert::Infallible;
@@ -11,6 +11,8 @@ use http_body_util::Full;
 use http_body_util::combinators::BoxBody;
 use hyper::body::{Body, Frame, SizeHint};
 
+use crate::exchange::{CutOff, Written};
+
 /// The body of an answer.
 #[derive(Debug)]
 pub enum AnswerBody {
@@ -18,11 +20,18 @@ pub enum AnswerBody {
     Whole(Full<Bytes>),
     /// It comes bit by bit, for as long as it may take.
     Stream(BoxBody<Bytes, Infallible>),
+    /// A function writes it.
+    Written(Box<Written>),
 }
 
 impl AnswerBody {
     /// Whether it comes bit by bit.
     pub fn is_stream(&self) -> bool {
+        !matches!(self, Self::Whole(_))
+    }
+
+    /// Whether it ends the TCP connection with it: it has no end of its own.
+    pub(crate) fn is_endless(&self) -> bool {
         matches!(self, Self::Stream(_))
     }
 }
@@ -33,17 +42,23 @@ impl From<Full<Bytes>> for AnswerBody {
     }
 }
 
+/// There is no such error.
+fn endless(never: Infallible) -> CutOff {
+    match never {}
+}
+
 impl Body for AnswerBody {
     type Data = Bytes;
-    type Error = Infallible;
+    type Error = CutOff;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, CutOff>>> {
         match &mut *self {
-            Self::Whole(body) => Pin::new(body).poll_frame(cx),
-            Self::Stream(body) => Pin::new(body).poll_frame(cx),
+            Self::Whole(body) => Pin::new(body).poll_frame(cx).map_err(endless),
+            Self::Stream(body) => Pin::new(body).poll_frame(cx).map_err(endless),
+            Self::Written(body) => Pin::new(body).poll_frame(cx),
         }
     }
 
@@ -51,6 +66,7 @@ impl Body for AnswerBody {
         match self {
             Self::Whole(body) => body.is_end_stream(),
             Self::Stream(body) => body.is_end_stream(),
+            Self::Written(body) => body.is_end_stream(),
         }
     }
 
@@ -58,6 +74,7 @@ impl Body for AnswerBody {
         match self {
             Self::Whole(body) => body.size_hint(),
             Self::Stream(body) => body.size_hint(),
+            Self::Written(body) => body.size_hint(),
         }
     }
 }

@@ -227,6 +227,7 @@ impl Alias {
                 key: key.as_deref(),
                 joins: true,
                 follows: split.migration == Migration::Pin,
+                ..Wanted::default()
             };
             match version.ask(request, wanted, asked).await? {
                 Ok(Ok((acceptance, seat))) => {

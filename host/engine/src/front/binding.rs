@@ -269,6 +269,7 @@ impl Binding {
             key: self.key.as_deref(),
             joins: false,
             follows: self.follows,
+            ..Wanted::default()
         }
     }
 
