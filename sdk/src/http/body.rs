@@ -18,7 +18,7 @@ const GATHERED_BYTES: usize = 8 << 10;
 /// The body of a request or response, for plain functions.
 ///
 /// One that comes in is read [whole](Self::bytes) up to a bound, [in
-/// chunks](Self::chunk), or as [`Read`]. One that goes out is made from text or
+/// chunks](Self::chunk), or as [any reader](Self::reader). One that goes out is made from text or
 /// bytes, or [streamed](Self::streaming).
 ///
 /// ```
@@ -180,6 +180,11 @@ impl Body {
         String::from_utf8(bytes.into()).map_err(|_| Error::NotText)
     }
 
+    /// The bytes that are left, for code that reads from [`Read`].
+    pub fn reader(&mut self) -> Reader<'_> {
+        Reader(self)
+    }
+
     /// The trailers behind the body, after all bytes that are left, which are
     /// dropped.
     ///
@@ -192,17 +197,21 @@ impl Body {
     }
 }
 
-impl Read for Body {
+/// Reads a body: see [`Body::reader`].
+#[derive(Debug)]
+pub struct Reader<'a>(&'a mut Body);
+
+impl Read for Reader<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         if buffer.is_empty() {
             return Ok(0);
         }
-        let Some(mut chunk) = self.chunk()? else {
+        let Some(mut chunk) = self.0.chunk()? else {
             return Ok(0);
         };
         let length = chunk.len().min(buffer.len());
         chunk.copy_to_slice(&mut buffer[..length]);
-        self.rest = chunk;
+        self.0.rest = chunk;
         Ok(length)
     }
 }

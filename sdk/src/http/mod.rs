@@ -57,7 +57,7 @@ pub use bytes::Bytes;
 
 pub use async_body::{AsyncBody, Frame};
 pub use async_writer::AsyncWriter;
-pub use body::{Body, Writer};
+pub use body::{Body, Reader, Writer};
 pub use code::{ErrorCode, FieldSize};
 pub use error::Error;
 pub(crate) use handler::not_found;
