@@ -79,9 +79,9 @@ fn streamed(order: &Order, request: &Request<AsyncBody>) -> Response<AsyncBody> 
     let (first, second, pause) = (order.number(0), order.number(1), pause(request));
     let mut headers = Vec::new();
     let body = match order.command.as_str() {
-        "count" => AsyncBody::streaming(async move |writer| {
-            lines(writer, pause, first, number_line).await
-        }),
+        "count" => {
+            AsyncBody::streaming(async move |writer| lines(writer, pause, first, number_line).await)
+        }
         "sse" => {
             headers.push(("content-type", "text/event-stream".to_owned()));
             AsyncBody::streaming(async move |writer| lines(writer, pause, first, event).await)

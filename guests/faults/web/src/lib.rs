@@ -10,9 +10,7 @@ use std::thread;
 use openline_sdk::http::{Body, Error, Request, RequestExt, Response, Writer, send, text};
 use openline_sdk::prelude::*;
 use openline_sdk::raw::{HttpFunction, plain_http};
-use plain_http::exports::wasi::http::incoming_handler::{
-    Guest, IncomingRequest, ResponseOutparam,
-};
+use plain_http::exports::wasi::http::incoming_handler::{Guest, IncomingRequest, ResponseOutparam};
 
 use orders::{LEFT, MESSAGES, Order, REQUESTS, count, event, passed_on, pause, trailers, whole};
 

@@ -28,9 +28,33 @@ pub(crate) struct Order {
 }
 
 const COMMANDS: &[&str] = &[
-    "hello", "echo", "pass", "count", "sse", "trailers", "headers", "header", "status",
-    "many-headers", "length", "trap", "trap-after", "spin", "sleep", "forever", "swallow",
-    "ignore", "no-answer", "publish", "send", "state", "hold", "env", "out", "log", "break-off",
+    "hello",
+    "echo",
+    "pass",
+    "count",
+    "sse",
+    "trailers",
+    "headers",
+    "header",
+    "status",
+    "many-headers",
+    "length",
+    "trap",
+    "trap-after",
+    "spin",
+    "sleep",
+    "forever",
+    "swallow",
+    "ignore",
+    "no-answer",
+    "publish",
+    "send",
+    "state",
+    "hold",
+    "env",
+    "out",
+    "log",
+    "break-off",
 ];
 
 impl Order {
@@ -137,7 +161,9 @@ fn describe<B>(request: &Request<B>) -> Value {
         let value = String::from_utf8_lossy(value.as_bytes());
         json!([name.as_str(), value])
     });
-    let params = request.route_params().map(|(name, value)| json!([name, value]));
+    let params = request
+        .route_params()
+        .map(|(name, value)| json!([name, value]));
     let tls = request.tls().map(|tls| {
         json!({
             "version": tls.version,
