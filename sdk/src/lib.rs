@@ -71,6 +71,9 @@
 //! to more than one connection. An [alarm](alarms) calls the function later,
 //! whether there is an instance then or not.
 //!
+//! Settings and secrets come from the host's configuration: read them with
+//! [`std::env::var`].
+//!
 //! A function of another kind decides about requests before connections are
 //! asked for: see [`firewall`].
 

@@ -19,7 +19,7 @@ use crate::contract::bindings::{self, common, types};
 use crate::contract::handlers::CallStyle;
 use crate::instance::store::StoreData;
 
-/// Makes the contract's imports, and WASI, available to functions of a call
+/// Makes the contract's imports, and WASI with its `config`, available to functions of a call
 /// style.
 pub(crate) fn add_to_linker(
     linker: &mut Linker<StoreData>,
@@ -29,6 +29,7 @@ pub(crate) fn add_to_linker(
     if style == CallStyle::Async {
         wasmtime_wasi::p3::add_to_linker(linker)?;
     }
+    wasmtime_wasi_config::add_to_linker(linker, |data| data.program.config.view())?;
     bindings::common::add_to_linker::<_, HasSelf<StoreData>>(linker, |data| data)?;
     bindings::types::add_to_linker::<_, HasSelf<StoreData>>(linker, |data| data)?;
     bindings::connections::add_to_linker::<_, HasSelf<StoreData>>(linker, |data| data)?;
