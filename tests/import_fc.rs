@@ -6,7 +6,12 @@ use std::path::Path;
 
 use crate::harness::{openline, openline_with};
 
-const SECRET: (&str, &str) = ("FC_ACCESS_KEY_SECRET", "0123456789abcdef0123456789abcdef");
+/// The secrets that the configuration names.
+const SECRETS: [(&str, &str); 3] = [
+    ("FC_ACCESS_KEY_SECRET", "0123456789abcdef0123456789abcdef"),
+    ("API_TOKEN", "hunter2"),
+    ("SMTP_URL", "smtp://localhost"),
+];
 
 /// A text of the example and its replacement, the text in whose line the error
 /// is, and words of the error; without words there is no error.
@@ -118,8 +123,9 @@ async fn what_it_writes_is_what_the_host_takes() {
     assert_eq!(text, fs::read_to_string(golden).unwrap());
     let notes = ended.stderr.replace(&example("chat.yaml"), "chat.yaml");
     assert_eq!(notes, fs::read_to_string(example("chat.notes")).unwrap());
-    let checked = openline_with(&[SECRET], &["check", "--config", written]).await;
+    let checked = openline_with(&SECRETS, &["check", "--config", written]).await;
     assert_eq!(checked.code, Some(0), "{checked:?}");
+    assert!(!text.contains("hunter2") && !notes.contains("hunter2"));
     // It is printed without `--output`, and no file is replaced.
     let printed = openline(&import[..3]).await;
     assert_eq!(printed.stdout.trim_end(), text.trim_end());

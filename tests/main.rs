@@ -48,6 +48,7 @@ mod documents;
 mod draining;
 mod durable;
 mod echo;
+mod environment;
 mod faults;
 mod firewall;
 mod firewall_claims;

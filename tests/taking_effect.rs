@@ -115,6 +115,8 @@ fn much() -> String {
          [[function.auto_response]]\nbinary_hex = \"00\"\nreply_hex = \"01\"\n\
          [[function.channel]]\npattern = \"room:*\"\nhistory = {{}}\n\
          [[function.subscription]]\npattern = \"room:*\"\nown = true\n\
+         [function.environment]\nGREETING = \"hello\"\n\
+         [function.secrets]\nTOKEN = \"file:external-key\"\n\
          [[function]]\nname = \"after\"\ncomponent = {echo:?}\nroute = \"/bounded\"\n"
     )
 }
@@ -298,9 +300,10 @@ const fn probe(
 
 const LIMIT: &str = "[function.limit]";
 const INSTANCE: &str = "[function.instance]";
+const FUNCTION: &str = "[[function]]";
 const ANSWER: &str = "[[function.auto_response]]";
 
-const PROBES: [Probe; 8] = [
+const PROBES: [Probe; 10] = [
     probe(
         LIMIT,
         "attachment_bytes",
@@ -319,6 +322,18 @@ const PROBES: [Probe; 8] = [
     ),
     probe(INSTANCE, "handles", ["100", "99"], "instance"),
     probe(INSTANCE, "backoff", ["\"wait\"", "\"refuse\""], "instance"),
+    probe(
+        FUNCTION,
+        "environment",
+        ["{ A = \"1\" }", "{ A = \"2\" }"],
+        "instance",
+    ),
+    probe(
+        FUNCTION,
+        "secrets",
+        ["{ A = \"env:PATH\" }", "{ B = \"env:PATH\" }"],
+        "instance",
+    ),
     probe(ANSWER, "reply", ["\"old\"", "\"new\""], "automatic"),
 ];
 
@@ -328,13 +343,14 @@ impl Probe {
         let line = format!("{} = {value}\n", self.name);
         let of = |table: &str| if self.table == table { &*line } else { "" };
         let (instance, limit) = (of("[function.instance]"), of("[function.limit]"));
+        let function = of(FUNCTION);
         let answer = match of("[[function.auto_response]]") {
             "" => String::new(),
             line => format!("[[function.auto_response]]\ntext = \"automatic\"\n{line}"),
         };
         format!(
             "[server]\nlisten = \"127.0.0.1:0\"\nadmin = \"127.0.0.1:0\"\ndata = \"data\"\n\
-             [[function]]\nname = \"keeper\"\ncomponent = {:?}\nroute = \"/keeper\"\n\
+             [[function]]\nname = \"keeper\"\ncomponent = {:?}\nroute = \"/keeper\"\n{function}\
              [function.instance]\n{instance}[function.limit]\n{limit}{answer}",
             openline_guests::FAULT_KEEPER
         )

@@ -73,6 +73,9 @@
 //!
 //! Functions also answer requests, and call others: see [`http`].
 //!
+//! Settings and secrets come from the host's configuration: read them with
+//! [`std::env::var`].
+//!
 //! A function of another kind decides about requests before connections are
 //! asked for: see [`firewall`].
 

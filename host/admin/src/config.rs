@@ -1,6 +1,7 @@
 //! The configuration in force: every limit with its value, as the host and each
-//! function have it now. It never contains the token.
+//! function have it now. It never contains the token or a secret.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use http::StatusCode;
@@ -151,6 +152,10 @@ struct FunctionConfigView {
     channels: Vec<ChannelTermsView>,
     /// The channels that wake it.
     subscriptions: Vec<SubscriptionView>,
+    /// What it reads as its environment, without its secrets.
+    environment: BTreeMap<String, String>,
+    /// The names of its secrets. The secrets themselves are never shown.
+    secrets: Vec<String>,
     limit: FunctionLimitsView,
     instance: InstancePolicyView,
 }
@@ -301,6 +306,8 @@ fn function(deployer: &Deployer, of: &FunctionConfig) -> FunctionConfigView {
         auto_responses: of.auto_responses.len(),
         channels: channel_terms::views(&of.channels),
         subscriptions: of.subscriptions.iter().map(Into::into).collect(),
+        environment: of.environment.values.clone(),
+        secrets: of.environment.secrets.keys().cloned().collect(),
         limit: limit(&of.limit),
         instance: instance(&of.instance),
     }

@@ -1,6 +1,7 @@
 //! Why a change was refused, or a host does not start.
 
 use std::borrow::Cow;
+use std::fmt;
 
 use openline_admission::keys::KeyError;
 use openline_authentication::{RevocationError, TicketError};
@@ -34,6 +35,41 @@ impl AuthenticationError {
 }
 
 impl Hint for AuthenticationError {
+    fn hint(&self) -> Option<Cow<'_, str>> {
+        self.error.hint()
+    }
+}
+
+/// Why a function cannot have its secrets. It has no value.
+#[derive(Debug, thiserror::Error)]
+pub struct SecretsError {
+    function: FunctionName,
+    /// The name of the secret; none where the error is about all of them.
+    name: Option<String>,
+    error: Hinted,
+}
+
+impl SecretsError {
+    pub(crate) fn new(function: FunctionName, name: Option<String>, error: Hinted) -> Self {
+        Self {
+            function,
+            name,
+            error,
+        }
+    }
+}
+
+impl fmt::Display for SecretsError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "function `{}`", self.function)?;
+        if let Some(name) = &self.name {
+            write!(f, ", `{name}`")?;
+        }
+        write!(f, ": {}", self.error)
+    }
+}
+
+impl Hint for SecretsError {
     fn hint(&self) -> Option<Cow<'_, str>> {
         self.error.hint()
     }
@@ -238,6 +274,9 @@ pub enum StartError {
     /// The API keys of the configuration are not good.
     #[error(transparent)]
     Keys(#[from] KeysError),
+    /// A function cannot have its secrets.
+    #[error(transparent)]
+    Secrets(#[from] SecretsError),
     /// The rules of deployments.
     #[error("`{0}`: {1}")]
     Rule(FunctionName, DeploymentError),
@@ -262,6 +301,7 @@ impl Hint for StartError {
             Self::Rule(_, error) => error.hint(),
             Self::Authentication(error) => error.hint(),
             Self::Keys(error) => error.hint(),
+            Self::Secrets(error) => error.hint(),
             Self::Store(error) => error.hint(),
         }
     }

@@ -26,6 +26,7 @@ mod options;
 mod plan;
 mod prepare;
 pub mod schema;
+mod secrets;
 mod settle;
 mod start;
 mod stop;
@@ -35,13 +36,14 @@ mod view;
 pub use authenticators::check_secrets;
 pub use deploy::Prepared;
 pub use deployer::Deployer;
-pub use error::{AuthenticationError, ChangeError, KeysError, StartError};
+pub use error::{AuthenticationError, ChangeError, KeysError, SecretsError, StartError};
 pub use handlers::{HandlerError, check_version};
 pub use keys::{
     KeyOrigin, KeyState, KeyView, NewKeyView, RevokedKeyView, check_keys, configured_key_warnings,
     key_text,
 };
 pub use options::{ConnectionQuery, DeployOptions};
+pub use secrets::read_secrets;
 pub use start::{ConfiguredComponent, Reloaded};
 pub use view::{
     AliasView, ChannelHandlerView, CompressedView, CompressionView, ConnectionPage, ConnectionView,

@@ -202,7 +202,9 @@ fn usable<'a>(known: &'a Versions, digest: &Digest) -> Option<&'a Arc<Version>> 
     known.filter(|version| !version.is_removed())
 }
 
-/// Whether a version has the limits of a configuration.
+/// Whether a version has the limits and the environment of a configuration.
 fn is_unchanged(version: &Version, config: &FunctionConfig) -> bool {
-    *version.policy() == config.instance && **version.limits() == config.limit
+    *version.policy() == config.instance
+        && **version.limits() == config.limit
+        && version.environment() == config.environment.in_force()
 }

@@ -31,6 +31,7 @@ use crate::keys;
 use crate::managed::{Functions, Managed};
 use crate::plan::{NewVersion, Plan, config_of, is_new};
 use crate::prepare::{Damage, Loader, Occasion, Versions};
+use crate::secrets;
 use crate::settle::{ChangeGuard, ChangeLock, answered};
 
 /// The note of a version that a configuration names.
@@ -165,6 +166,7 @@ impl Deployer {
         components: Vec<ConfiguredComponent>,
         guard: &ChangeGuard,
     ) -> Result<Reloaded, StartError> {
+        let config = secrets::read(config).await?;
         let keys = keys::prepare(self.services().keys(), &config.keys).await?;
         let ready = self.ready(&config, components, guard).await?;
         let reloaded = compare(&self.inner.state.read().functions, &ready.functions);

@@ -16,6 +16,7 @@ pub mod config;
 pub mod deployment;
 pub mod dialect;
 pub mod digest;
+pub mod environment;
 pub mod escape;
 pub mod event;
 pub mod fault;

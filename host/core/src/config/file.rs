@@ -1,6 +1,7 @@
 //! The shape of a configuration file, and the hints for serde's errors when a
 //! file does not have it. Unknown keys are errors everywhere.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::PathBuf;
 
@@ -74,6 +75,12 @@ pub(super) struct Function {
     #[serde(default)]
     pub(super) subscription: Vec<Spanned<Subscription>>,
     #[serde(default)]
+    pub(super) environment: BTreeMap<Spanned<String>, Spanned<toml::Value>>,
+    /// Read as any value: an error of serde would repeat a secret that was
+    /// written here by mistake.
+    #[serde(default)]
+    pub(super) secrets: BTreeMap<Spanned<String>, Spanned<toml::Value>>,
+    #[serde(default)]
     pub(super) instance: InstancePolicyWritten,
     #[serde(default)]
     pub(super) limit: FunctionLimitsWritten,
@@ -121,11 +128,26 @@ pub(super) fn read(text: &str) -> Result<File, ConfigError> {
         let has_secret = message.contains("a secret is not written");
         let mut error = error_at(text, error.span(), shortened(message), hint);
         // The line may have the secret.
-        if has_secret {
+        let is_of_secrets = is_of_secrets(text, error.line);
+        if has_secret || is_of_secrets {
             error.source.clear();
+        }
+        if is_of_secrets && error.hint == TOML_HINT {
+            error.hint =
+                "name the place of each secret in quotes, as in `API_TOKEN = \"env:API_TOKEN\"`"
+                    .into();
         }
         error
     })
+}
+
+/// Whether a line belongs to `[function.secrets]`, as far as that can be seen in
+/// a text that cannot be read.
+fn is_of_secrets(text: &str, line: usize) -> bool {
+    let lines = text.lines().take(line).map(str::trim_start);
+    let headers = lines.clone().filter(|line| line.starts_with('['));
+    let own = lines.last().unwrap_or_default();
+    own.starts_with("secrets") || headers.last().is_some_and(|it| it.contains("secrets"))
 }
 
 /// An error that points at a place in the text.
@@ -174,6 +196,9 @@ fn shortened(message: String) -> String {
     }
 }
 
+/// The hint of an error that has no better one.
+const TOML_HINT: &str = "the file is TOML, as in docs/reference/configuration.md";
+
 fn hint_for(message: &str) -> String {
     if message.starts_with("unknown field") {
         return match nearest(message) {
@@ -219,7 +244,7 @@ fn hint_for(message: &str) -> String {
     if message.starts_with("invalid type") || message.starts_with("invalid value") {
         return "docs/reference/configuration.md says what each key takes, and `openline limits` which unit each limit has".into();
     }
-    "the file is TOML, as in docs/reference/configuration.md".into()
+    TOML_HINT.into()
 }
 
 /// serde lists the known keys after the unknown one: the first word in

@@ -269,6 +269,20 @@ const KEYS: &[Key] = &[
         "what happens to open connections when an alias moves without `--migration`: `migrate`, `pin` or `drain`",
     ),
     key(
+        "[[function]]",
+        "environment",
+        "none",
+        NextEvent,
+        "the table `[function.environment]`: values that the function reads by `std::env` or `wasi:config`, as in `API_URL = \"https://api.example.org\"`. Names are letters, digits and `_`, at most 128 bytes; at most 256 names, and 64 KiB for all names and values, with secrets. Not for secrets: the admin interface shows values",
+    ),
+    key(
+        "[[function]]",
+        "secrets",
+        "none",
+        NextEvent,
+        "the table `[function.secrets]`: places of secrets that it reads in the same way, as in `API_TOKEN = \"env:CHAT_API_TOKEN\"` or `\"file:chat.token\"`, relative to the file. They are read again with the file; nothing shows their values",
+    ),
+    key(
         "[[function.trigger]]",
         "name",
         "made of the route: `chat-room` for `/chat/{room}`",

@@ -5,8 +5,9 @@
 //! it says about proxies and TLS, `api_table` what it says about publishers, `keys`
 //! the purpose of each key and when a change of it takes effect, `validate` the
 //! rules between its parts; `access`, `acme`, `admin`, `answers`, `api`, `channels`,
-//! `hops`, `networks`, `public_url`, `shared`, `tls` and `triggers` hold the longer
-//! of these rules. `warnings` has what is allowed and probably not meant. The server reads files and finds components.
+//! `environment`, `hops`, `networks`, `public_url`, `shared`, `tls` and `triggers` hold
+//! the longer of these rules. `warnings` has what is allowed and probably not meant.
+//! The server reads files and finds components.
 
 mod access;
 mod acme;
@@ -16,6 +17,7 @@ mod api;
 mod api_table;
 mod channels;
 mod edge;
+mod environment;
 mod error;
 mod file;
 mod hints;
@@ -58,6 +60,7 @@ pub use warnings::warnings;
 use crate::auto_response::AutoResponse;
 use crate::channel::{ChannelTable, Subscription};
 use crate::deployment::Migration;
+use crate::environment::EnvironmentTable;
 use crate::key::KeyTable;
 use crate::limits::{FunctionLimits, InstancePolicy, Row};
 use crate::name::{AliasName, FunctionName};
@@ -112,6 +115,8 @@ pub struct FunctionConfig {
     pub channels: Vec<ChannelTable>,
     /// The channels that wake it.
     pub subscriptions: Vec<Subscription>,
+    /// What it reads as its environment.
+    pub environment: EnvironmentTable,
     /// How many instances and what each may hold.
     pub instance: InstancePolicy,
     /// The limits of a connection or a call.
@@ -139,6 +144,7 @@ impl FunctionConfig {
             auto_responses: Vec::new(),
             channels: Vec::new(),
             subscriptions: Vec::new(),
+            environment: EnvironmentTable::default(),
             instance: InstancePolicy::default(),
             limit: FunctionLimits::default(),
         }

@@ -163,7 +163,8 @@ impl Runtime {
         let component = component.into();
         let same = before.digest() == component.digest()
             && *before.policy() == config.instance
-            && **before.limits() == config.limit;
+            && **before.limits() == config.limit
+            && before.environment() == config.environment.in_force();
         if same && *before.name() == config.name {
             return Ok(Arc::clone(before));
         }

@@ -10,6 +10,7 @@ mod budget;
 mod concurrent;
 mod end;
 mod enforce;
+mod environment;
 pub(crate) mod exchange;
 pub(crate) mod faults;
 mod http;

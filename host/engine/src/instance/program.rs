@@ -6,9 +6,11 @@ use std::sync::Arc;
 use openline_channels::hub::Hub;
 use openline_core::config::FunctionConfig;
 use openline_core::digest::Digest;
+use openline_core::environment::Environment;
 use openline_core::limits::{FunctionLimits, InstancePolicy};
 use openline_core::name::FunctionName;
 
+use super::environment::GuestConfig;
 use super::faults::FaultsInARow;
 use super::log::LogRate;
 use super::store::StoreData;
@@ -25,6 +27,10 @@ pub(crate) struct Program {
     pub(crate) loaded: Loaded<StoreData>,
     pub(crate) policy: InstancePolicy,
     pub(crate) limits: Arc<FunctionLimits>,
+    /// What its instances read as their environment, secrets among it.
+    pub(crate) environment: Environment,
+    /// The same for `wasi:config`.
+    pub(crate) config: GuestConfig,
     pub(crate) reach: Reach,
     /// The turns of long runs, which all functions of the host share.
     pub(crate) long_runs: LongRuns,
@@ -51,6 +57,7 @@ impl Program {
         reach: Reach,
         long_runs: LongRuns,
     ) -> Self {
+        let environment = config.environment.in_force();
         let lines = config.limit.log_lines_per_second;
         Self {
             name: config.name.clone(),
@@ -58,6 +65,8 @@ impl Program {
             loaded,
             policy: config.instance.clone(),
             limits: Arc::new(config.limit.clone()),
+            environment: environment.clone(),
+            config: environment.into(),
             reach,
             long_runs,
             log_rate: Arc::new(LogRate::new(config.name.clone(), lines)),

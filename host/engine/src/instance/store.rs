@@ -72,6 +72,7 @@ pub(crate) fn new(
     let handles = program.policy.handles as usize;
     table.set_max_capacity(handles);
     let wasi = WasiCtxBuilder::new()
+        .envs(program.environment.pairs())
         .stdout(Log::new(Arc::clone(&program.log_rate), "stdout"))
         .stderr(Log::new(Arc::clone(&program.log_rate), "stderr"))
         .build();

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use http::Response;
 use openline_core::digest::Digest;
+use openline_core::environment::Environment;
 use openline_core::event::{Acceptance, Rejection, UpgradeRequest};
 use openline_core::fault::Fault;
 use openline_core::inspection::{Inspection, Verdict};
@@ -180,6 +181,11 @@ impl Version {
     /// The limits of a connection or a call.
     pub fn limits(&self) -> &Arc<FunctionLimits> {
         &self.program.limits
+    }
+
+    /// What its instances read as their environment.
+    pub fn environment(&self) -> &Environment {
+        &self.program.environment
     }
 
     /// How its instances are made and kept.

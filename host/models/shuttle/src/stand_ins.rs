@@ -91,6 +91,7 @@ pub(crate) mod program {
 
     use openline_channels::hub::Hub;
     use openline_core::digest::Digest;
+    use openline_core::environment::Environment;
     use openline_core::limits::{FunctionLimits, InstancePolicy};
     use openline_core::name::FunctionName;
 
@@ -105,6 +106,7 @@ pub(crate) mod program {
         pub(crate) digest: Digest,
         pub(crate) loaded: Loaded,
         pub(crate) policy: InstancePolicy,
+        pub(crate) environment: Environment,
         pub(crate) limits: Arc<FunctionLimits>,
         pub(crate) log_rate: LogRate,
         pub(crate) faults: FaultsInARow,

@@ -30,7 +30,7 @@ pub(crate) struct CheckArguments {
 
 pub(crate) async fn run(arguments: &CheckArguments) -> anyhow::Result<()> {
     let source = Source::File(arguments.config.clone());
-    let Configured { config, rules } = source.read()?;
+    let Configured { mut config, rules } = source.read()?;
     let firewalls = assemble::firewalls(&config, rules, &source)?.firewalls;
     let certificates = assemble::certificates(&config, &source, None)?;
     // The files that it names can be read.
@@ -38,6 +38,9 @@ pub(crate) async fn run(arguments: &CheckArguments) -> anyhow::Result<()> {
     openline_control::check_secrets(&config)
         .map_err(|error| Hinted::about(error.to_string(), &error))?;
     openline_control::check_keys(&config)
+        .map_err(|error| Hinted::about(error.to_string(), &error))?;
+    // Components are tried with them.
+    openline_control::read_secrets(&mut config)
         .map_err(|error| Hinted::about(error.to_string(), &error))?;
     let mut warnings = certificates
         .as_ref()

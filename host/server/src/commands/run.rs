@@ -1,10 +1,14 @@
 //! `openline run`: serves components without a configuration.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use openline_core::authentication::SecretSource;
 use openline_core::config::{Config, FunctionConfig, ServerConfig};
+use openline_core::environment::{EnvironmentTable, NAME_BYTES_MAX};
+use openline_core::escape::Escaped;
 use openline_core::name::FunctionName;
 use openline_core::route::Route;
 use openline_hint::Hinted;
@@ -20,6 +24,7 @@ const EXAMPLES: &str = "\
 Examples:
   openline run echo.wasm
   openline run echo.wasm chat.wasm --listen 127.0.0.1:9000
+  openline run relay.wasm --env API_URL=https://api.example.org --env API_TOKEN
   openline run echo.wasm --tls";
 
 /// The words after `openline run`.
@@ -37,6 +42,10 @@ pub(crate) struct RunArguments {
     /// user's data folder. No client trusts it by itself.
     #[arg(long)]
     tls: bool,
+    /// What the components read as their environment; a NAME alone is a secret
+    /// with the value that this command's own environment has.
+    #[arg(long, value_name = "NAME[=VALUE]")]
+    env: Vec<String>,
 }
 
 pub(crate) async fn run(
@@ -58,9 +67,11 @@ pub(crate) async fn run(
         certificate,
         ..ServerConfig::default()
     };
+    let environment = environment(&arguments.env)?;
     let mut functions: Vec<FunctionConfig> = Vec::new();
     for component in &arguments.components {
-        let function = function(component)?;
+        let mut function = function(component)?;
+        function.environment = environment.clone();
         if functions.iter().any(|other| other.name == function.name) {
             let what = format!("two components are named `{}`", function.name);
             let hint = "rename one of the files, or use a configuration with `openline serve`";
@@ -89,4 +100,38 @@ fn function(component: &Path) -> anyhow::Result<FunctionConfig> {
     })?;
     let route = Route::new(&format!("/{name}"))?;
     Ok(FunctionConfig::new(name, Some(component.into()), route))
+}
+
+/// Reads what was given as `--env`. No error shows a value: a secret may be
+/// written there.
+fn environment(words: &[String]) -> anyhow::Result<EnvironmentTable> {
+    let (mut values, mut secrets) = (BTreeMap::new(), BTreeMap::new());
+    for word in words {
+        let name = match word.split_once('=') {
+            Some((name, value)) => {
+                values.insert(name.to_owned(), value.to_owned());
+                name
+            }
+            None => {
+                let place = SecretSource::Environment(word.clone());
+                secrets.insert(word.clone(), place);
+                word
+            }
+        };
+        let named = words.iter().map(|it| it.split('=').next());
+        if named.filter(|it| *it == Some(name)).count() > 1 {
+            let what = format!("`--env` has the name `{}` twice", shown(name));
+            return Err(Hinted::new(what, "keep one of the two").into());
+        }
+    }
+    let made = EnvironmentTable::new(values, secrets);
+    Ok(made.map_err(|(name, error)| {
+        let about = name.map_or_else(String::new, |name| format!(" `{}`", shown(&name)));
+        Hinted::new(format!("`--env`{about}: {error}"), error.hint())
+    })?)
+}
+
+/// A name that may be any text.
+fn shown(name: &str) -> Escaped<'_> {
+    Escaped::new(name, NAME_BYTES_MAX)
 }

@@ -1,10 +1,12 @@
 //! A function of Function Compute 3.0, and a custom domain: what of them has a
 //! counterpart, and why the rest has none.
 
-use super::Wrong;
+use openline_core::environment::EnvironmentTable;
+
 use super::authentication::{self, Auth};
 use super::values::{Document, Table, list};
 use super::yaml::Node;
+use super::{Wrong, environment};
 
 /// A function, as far as it can be written.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -21,6 +23,7 @@ pub(super) struct Function {
     pub(super) instances: Option<u64>,
     pub(super) connection_seconds: Option<u64>,
     pub(super) memory_mebibytes: Option<u64>,
+    pub(super) environment: EnvironmentTable,
 }
 
 /// An HTTP trigger.
@@ -63,10 +66,6 @@ const WITHOUT: &[(&str, &str)] = &[
     ),
     ("diskSize", "a function has no disk"),
     ("gpuConfig", "a function has no GPU"),
-    (
-        "environmentVariables",
-        "a function has no environment: build the values into the component",
-    ),
     (
         "instanceLifecycleConfig",
         "a component starts when its first connection comes, and `hibernate` is called before an instance ends",
@@ -146,6 +145,9 @@ pub(super) fn function(document: &mut Document<'_>, props: &Node) -> Result<Func
         function.description = description.transpose()?;
         limits(document, table, &mut function, &about)?;
         affinity(document, table, &mut function, &about)?;
+        if let Some(node) = table.take("environmentVariables") {
+            function.environment = environment::read(document, node, &about)?;
+        }
     }
     let about = format!("`{}`", function.name);
     if let Some(triggers) = table.take("triggers") {

@@ -4,6 +4,7 @@
 //! differences. `commands/import` reads and writes files.
 
 mod authentication;
+mod environment;
 mod fc;
 mod function;
 mod values;

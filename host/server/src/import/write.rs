@@ -5,10 +5,10 @@ use std::fmt::Write as _;
 
 use openline_core::name::{AliasName, FunctionName, TriggerName};
 
-use super::Wrong;
 use super::authentication::{Auth, Jwt, Parameter};
 use super::function::{Function, HttpTrigger};
 use super::values::Document;
+use super::{Wrong, environment};
 
 /// A trigger, as it is to be written.
 struct Written<'a> {
@@ -51,6 +51,7 @@ pub(super) fn write(document: &mut Document<'_>, functions: &[Function]) -> Resu
             trigger_table(document, &mut text, trigger);
         }
         settings(&mut text, function);
+        environment::write(&mut text, &function.environment);
         is_written = true;
     }
     match functions.first() {
@@ -151,7 +152,7 @@ fn paths(path: &str) -> Vec<String> {
 }
 
 /// A text as TOML's basic string.
-fn quoted(text: &str) -> String {
+pub(super) fn quoted(text: &str) -> String {
     let mut quoted = String::from('"');
     for letter in text.chars() {
         match letter {

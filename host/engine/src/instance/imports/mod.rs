@@ -19,7 +19,7 @@ use crate::contract::bindings::{self, common, types};
 use crate::contract::handlers::CallStyle;
 use crate::instance::store::StoreData;
 
-/// Makes the contract's imports, and WASI, available to functions of a call
+/// Makes the contract's imports, and WASI with its `config`, available to functions of a call
 /// style.
 pub(crate) fn add_to_linker(
     linker: &mut Linker<StoreData>,
@@ -31,6 +31,7 @@ pub(crate) fn add_to_linker(
         wasmtime_wasi_http::p3::add_to_linker(linker)?;
     }
     wasmtime_wasi_http::p2::add_only_http_to_linker_async(linker)?;
+    wasmtime_wasi_config::add_to_linker(linker, |data| data.program.config.view())?;
     bindings::common::add_to_linker::<_, HasSelf<StoreData>>(linker, |data| data)?;
     bindings::types::add_to_linker::<_, HasSelf<StoreData>>(linker, |data| data)?;
     bindings::connections::add_to_linker::<_, HasSelf<StoreData>>(linker, |data| data)?;

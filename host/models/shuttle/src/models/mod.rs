@@ -16,6 +16,7 @@ use openline_channels::hub::Hub;
 use openline_core::close::CloseReason;
 use openline_core::deployment::Migration;
 use openline_core::digest::Digest;
+use openline_core::environment::Environment;
 use openline_core::event::{Event, UpgradeRequest};
 use openline_core::fault::Fault;
 use openline_core::limits::InstancePolicy;
@@ -106,6 +107,7 @@ impl Host {
             digest: Digest::new([number; 32]),
             loaded,
             policy,
+            environment: Environment::default(),
             limits: Arc::default(),
             log_rate: LogRate,
             faults: FaultsInARow::default(),
