@@ -13,7 +13,7 @@ use openline_engine::runtime::Taken;
 use parking_lot::RwLock;
 
 use crate::error::ChangeError;
-use crate::managed::{Functions, Managed, led_triggers};
+use crate::managed::{Functions, Introduced, Managed, led_triggers};
 use crate::prepare::Loader;
 use crate::settle::ChangeLock;
 use crate::view::FunctionView;
@@ -88,7 +88,7 @@ impl Deployer {
 
     /// All triggers, each with why nothing serves there, in a line; none where
     /// something does.
-    pub fn introduction(&self) -> Vec<(Trigger, Option<String>)> {
+    pub fn introduction(&self) -> Vec<Introduced> {
         let state = self.inner.state.read();
         let functions = state.functions.values();
         functions.flat_map(|it| it.introduction()).collect()

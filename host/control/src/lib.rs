@@ -42,6 +42,7 @@ pub use keys::{
     KeyOrigin, KeyState, KeyView, NewKeyView, RevokedKeyView, check_keys, configured_key_warnings,
     key_text,
 };
+pub use managed::Introduced;
 pub use options::{ConnectionQuery, DeployOptions};
 pub use secrets::read_secrets;
 pub use start::{ConfiguredComponent, Reloaded};

@@ -19,6 +19,17 @@ use crate::view::{
     VersionView,
 };
 
+/// A trigger as the start of the host shows it.
+#[derive(Debug)]
+pub struct Introduced {
+    /// The trigger.
+    pub trigger: Trigger,
+    /// Whether it leads to connections; else it leads to answers.
+    pub connects: bool,
+    /// Why it is not served, if it is not.
+    pub unserved: Option<String>,
+}
+
 /// One function as it is served. It never changes: a change makes another one.
 #[derive(Debug)]
 pub(crate) struct Managed {
@@ -222,15 +233,29 @@ impl Managed {
 
     /// Its triggers, each with why nothing serves there, in a line; none where
     /// something does.
-    pub(crate) fn introduction(&self) -> Vec<(Trigger, Option<String>)> {
-        let introduced = |trigger: &Trigger| {
-            let led = match trigger.target.alias(&self.config.alias) {
-                Some(alias) => self.led(alias),
-                None => self.fixed_version(trigger).into_iter().collect(),
-            };
-            (trigger.clone(), self.unserved(&led))
+    pub(crate) fn introduction(&self) -> Vec<Introduced> {
+        let introduced = |trigger: &Trigger| Introduced {
+            trigger: trigger.clone(),
+            connects: self.connects(trigger),
+            unserved: self.unserved(&self.led_from(trigger)),
         };
         self.triggers().map(introduced).collect()
+    }
+
+    /// Whether a trigger leads to a version that takes connections, as far as is
+    /// known: one that does not serve may.
+    pub(crate) fn connects(&self, trigger: &Trigger) -> bool {
+        let led = self.led_from(trigger);
+        let mut versions = led.iter().filter_map(|it| self.versions.get(it)).peekable();
+        versions.peek().is_none() || versions.any(|version| version.takes_connections())
+    }
+
+    /// The versions that a trigger leads to.
+    fn led_from(&self, trigger: &Trigger) -> Vec<Digest> {
+        match trigger.target.alias(&self.config.alias) {
+            Some(alias) => self.led(alias),
+            None => self.fixed_version(trigger).into_iter().collect(),
+        }
     }
 
     /// The version that a trigger names.
@@ -332,7 +357,9 @@ impl Managed {
         let own = &self.config.alias;
         fixed
             .chain(made)
-            .map(|(trigger, source)| TriggerView::new(trigger, own, url, source))
+            .map(|(trigger, source)| {
+                TriggerView::new(trigger, own, (url, self.connects(trigger)), source)
+            })
             .collect()
     }
 

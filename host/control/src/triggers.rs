@@ -38,7 +38,8 @@ impl Deployer {
         }
         let own = &before.config.alias;
         let url = self.public_url();
-        let view = TriggerView::new(&trigger, own, url.as_ref(), TriggerSource::Interface);
+        let told = (url.as_ref(), before.connects(&trigger));
+        let view = TriggerView::new(&trigger, own, told, TriggerSource::Interface);
         let mut record = before.record.clone();
         let is_new = record.set_trigger(trigger)?;
         self.change(&before, record, &guard).await?;

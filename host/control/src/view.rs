@@ -121,11 +121,12 @@ impl fmt::Display for TriggerSource {
 }
 
 impl TriggerView {
-    /// The view of a trigger of a function with this alias of its own.
+    /// The view of a trigger of a function with this alias of its own. `connects` says
+    /// whether it takes connections there.
     pub(crate) fn new(
         trigger: &Trigger,
         own: &AliasName,
-        url: Option<&PublicUrl>,
+        (url, connects): (Option<&PublicUrl>, bool),
         source: TriggerSource,
     ) -> Self {
         Self {
@@ -144,7 +145,7 @@ impl TriggerView {
                 .as_ref()
                 .map_or(AuthMethod::None, |auth| auth.method)
                 .as_str(),
-            urls: url.map_or_else(Vec::new, |url| url.of_trigger(trigger)),
+            urls: url.map_or_else(Vec::new, |url| url.of_trigger(trigger, connects)),
             source,
         }
     }

@@ -12,7 +12,7 @@ use openline_acme::settings::Settings;
 use openline_admin::development::Development;
 use openline_admin::{Admin, Page};
 use openline_api::Api;
-use openline_control::{ConfiguredComponent, Deployer, Reloaded, StartError};
+use openline_control::{ConfiguredComponent, Deployer, Introduced, Reloaded, StartError};
 use openline_core::config::{self, Config, Listener, PageAccess, PublicUrl, ServerConfig};
 use openline_core::digest::Digest;
 use openline_core::name::FunctionName;
@@ -360,7 +360,12 @@ impl Host {
         let page = page.unwrap_or(&own);
         tell(&format!("page          {page}/.openline/"));
         let triggers = self.deployer.introduction();
-        for (trigger, unserved) in &triggers {
+        for Introduced {
+            trigger,
+            connects,
+            unserved,
+        } in &triggers
+        {
             let unserved = unserved.as_ref();
             let unserved = unserved.map(|why| format!(", which is not served: {why}"));
             let unserved = unserved.unwrap_or_default();
@@ -368,26 +373,38 @@ impl Host {
                 .dialect
                 .map(|dialect| format!(", for clients of {dialect}"));
             let spoken = spoken.unwrap_or_default();
-            for url in public.as_ref().unwrap_or(&own).of_trigger(trigger) {
+            for url in public
+                .as_ref()
+                .unwrap_or(&own)
+                .of_trigger(trigger, *connects)
+            {
                 tell(&format!("function at   {url}{spoken}{unserved}"));
             }
         }
         // Those that the example's address reaches, and that take any message: a
         // dialect needs a client that speaks it.
-        let served = triggers.iter().filter(|(trigger, unserved)| {
-            unserved.is_none()
-                && trigger.dialect.is_none()
-                && trigger.hosts.is_empty()
-                && trigger.methods.contains("GET")
+        let served = triggers.iter().filter(|it| {
+            it.unserved.is_none()
+                && it.trigger.dialect.is_none()
+                && it.trigger.hosts.is_empty()
+                && it.trigger.methods.contains("GET")
         });
-        let mut served = served
-            .map(|(trigger, _)| trigger.route.to_string())
-            .peekable();
-        if served.peek().is_none() {
-            return;
+        let example = |connects: bool| {
+            let served = served.clone().filter(|it| it.connects == connects);
+            let mut routes = served.map(|it| it.trigger.route.to_string()).peekable();
+            routes.peek()?;
+            let example = routes.find(|route| !route.contains('{'));
+            Some(example.unwrap_or_else(|| "/".to_owned()))
+        };
+        if let Some(example) = example(false) {
+            let untrusted = if tls.is_empty() { "" } else { "--insecure " };
+            tell(&format!(
+                "try           curl {untrusted}-i http{tls}://{address}{example}"
+            ));
         }
-        let example = served.find(|route| !route.contains('{'));
-        let example = example.as_deref().unwrap_or("/");
+        let Some(example) = example(true) else {
+            return;
+        };
         // The certificate may be for other names than the address.
         let (untrusted, insecure) = match tls {
             "" => ("", ""),

@@ -162,7 +162,9 @@ fn listing(services: &Services, listener: PageListener) -> Listing {
         FunctionEntry {
             name: alias.function().to_string(),
             route: route.to_string(),
-            urls: url.map_or_else(Vec::new, |url| url.of_trigger(&service.trigger)),
+            urls: url.map_or_else(Vec::new, |url| {
+                url.of_trigger(&service.trigger, alias.takes_connections())
+            }),
             handler,
             parameters: route.parameters().to_vec(),
             connections: u64::try_from(alias.hub().connections()).unwrap_or(u64::MAX),

@@ -92,8 +92,9 @@ impl PublicUrl {
     /// parameters of its route in braces. A trigger on all hosts has that of
     /// this address. They begin with `wss://` or `ws://` if the trigger takes
     /// GET, which a WebSocket needs.
-    pub fn of_trigger(&self, trigger: &Trigger) -> Vec<String> {
-        let scheme = match (trigger.methods.contains("GET"), self.scheme) {
+    pub fn of_trigger(&self, trigger: &Trigger, connects: bool) -> Vec<String> {
+        let connects = connects && trigger.methods.contains("GET");
+        let scheme = match (connects, self.scheme) {
             (true, Scheme::Https) => "wss",
             (true, Scheme::Http) => "ws",
             (false, Scheme::Https) => "https",
@@ -212,14 +213,14 @@ mod tests {
         let url = PublicUrl::parse("https://example.org:8443/edge").unwrap();
         let mut trigger = Trigger::new(Route::new("/chat/{room}").unwrap());
         assert_eq!(
-            url.of_trigger(&trigger),
+            url.of_trigger(&trigger, true),
             ["wss://example.org:8443/edge/chat/{room}"]
         );
         let hosts = ["chat.example.org", "*.example.com"];
         trigger.hosts = hosts.map(|host| HostPattern::new(host).unwrap()).into();
         let plain = PublicUrl::of_listener("[::1]:80".parse().unwrap(), false);
         assert_eq!(
-            plain.of_trigger(&trigger),
+            plain.of_trigger(&trigger, true),
             [
                 "ws://chat.example.org:80/chat/{room}",
                 "ws://*.example.com:80/chat/{room}"
@@ -227,7 +228,10 @@ mod tests {
         );
         trigger.hosts.clear();
         trigger.methods = Methods::new(&["POST"]).unwrap();
-        assert_eq!(plain.of_trigger(&trigger), ["http://[::1]:80/chat/{room}"]);
+        assert_eq!(
+            plain.of_trigger(&trigger, true),
+            ["http://[::1]:80/chat/{room}"]
+        );
     }
 
     #[test]

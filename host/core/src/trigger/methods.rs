@@ -41,6 +41,11 @@ impl Methods {
         Ok(Self(set))
     }
 
+    /// All of them.
+    pub fn all() -> Self {
+        Self((1 << METHODS.len()) - 1)
+    }
+
     /// Whether it has a method.
     pub fn contains(self, method: &str) -> bool {
         bit(method).is_some_and(|bit| self.0 & bit != 0)

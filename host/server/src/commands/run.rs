@@ -11,6 +11,7 @@ use openline_core::environment::{EnvironmentTable, NAME_BYTES_MAX};
 use openline_core::escape::Escaped;
 use openline_core::name::FunctionName;
 use openline_core::route::Route;
+use openline_core::trigger::Methods;
 use openline_hint::Hinted;
 
 use crate::assemble::Source;
@@ -99,7 +100,11 @@ fn function(component: &Path) -> anyhow::Result<FunctionConfig> {
         Hinted::new(what, "rename the file")
     })?;
     let route = Route::new(&format!("/{name}"))?;
-    Ok(FunctionConfig::new(name, Some(component.into()), route))
+    let mut function = FunctionConfig::new(name, Some(component.into()), route);
+    for trigger in &mut function.triggers {
+        trigger.methods = Methods::all();
+    }
+    Ok(function)
 }
 
 /// Reads what was given as `--env`. No error shows a value: a secret may be

@@ -9,6 +9,7 @@ use openline_build::{BuildError, Sources, Toolchain};
 use openline_core::config::{Config, FunctionConfig, ServerConfig};
 use openline_core::name::FunctionName;
 use openline_core::route::Route;
+use openline_core::trigger::Methods;
 use openline_hint::Hinted;
 
 use super::build::Crate;
@@ -114,10 +115,14 @@ fn alone(package: &Crate) -> anyhow::Result<Config> {
     let name = FunctionName::new(&package.name).context("the crate's name is the function's")?;
     let route = Route::new(&format!("/{name}"))?;
     let component = Some(package.paths.release.clone());
+    let mut function = FunctionConfig::new(name, component, route);
+    for trigger in &mut function.triggers {
+        trigger.methods = Methods::all();
+    }
     Ok(Config {
         channels: Vec::new(),
         server: ServerConfig::default(),
-        functions: vec![FunctionConfig::new(name, component, route)],
+        functions: vec![function],
         keys: Vec::new(),
     })
 }
