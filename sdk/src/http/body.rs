@@ -111,6 +111,11 @@ impl Body {
         }
     }
 
+    /// Whether it has neither bytes nor trailers.
+    pub(super) fn is_empty(&self) -> bool {
+        self.length() == Some(0) && self.trailers.is_none()
+    }
+
     /// The next bytes, as they came; none at the end. Waits for them.
     ///
     /// A streamed body of the function's own is written to memory first.

@@ -247,6 +247,8 @@ async fn write(
 ) {
     let result = loop {
         match poll_fn(|context| body.poll_frame(context)).await {
+            // Writing nothing would wait for a reader.
+            Some(Ok(Frame::Data(bytes))) if bytes.is_empty() => {}
             Some(Ok(Frame::Data(bytes))) => {
                 if !writer.write_all(bytes.into()).await.is_empty() {
                     drop((writer, end));
