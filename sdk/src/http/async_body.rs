@@ -14,7 +14,7 @@ use http::HeaderMap;
 
 use super::Error;
 use super::async_writer::{AsyncWriter, Producer};
-use super::wire::asynchronous::{Incoming, Streams};
+use super::wire::wasi_0_3::{Incoming, Streams};
 
 /// A piece of a body.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -10,7 +10,7 @@ use bytes::{Buf, Bytes};
 use http::HeaderMap;
 
 use super::Error;
-use super::wire::plain::{Incoming, Outgoing};
+use super::wire::wasi_0_2::{Incoming, Outgoing};
 
 /// How much a [`Writer`] gathers of what is written by [`Write`].
 const GATHERED_BYTES: usize = 8 << 10;

@@ -1,8 +1,8 @@
 //! Between the types of the crate `http` and those of wasi:http: one module for
 //! each version, and what both share.
 
-pub(crate) mod asynchronous;
-pub(crate) mod plain;
+pub(crate) mod wasi_0_2;
+pub(crate) mod wasi_0_3;
 
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header};
