@@ -190,8 +190,9 @@ pub mod asynchronous_channel {
 
 /// The world of plain functions that answer requests, and of their calls out:
 /// wasi:http 0.2. It is a world of its own, because a component may export it
-/// alone or beside another. `wit-deps/*-0.2.wit` are the interfaces as wasmtime
-/// 48 serves them, without the worlds.
+/// alone or beside another. `wit-deps/http-0.2.wit`, and `io-0.2.wit` and
+/// `clocks-0.2.wit` beside it, are the interfaces as wasmtime 48 serves them,
+/// without the worlds.
 pub mod plain_http {
     wit_bindgen::generate!({
         path: ["wit-deps/io-0.2.wit", "wit-deps/clocks-0.2.wit", "wit-deps/http-0.2.wit"],

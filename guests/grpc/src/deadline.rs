@@ -53,6 +53,10 @@ pub(crate) async fn within(
             .into_http::<tonic::body::Body>()
             .map(AsyncBody::from_body);
     };
+    if response.body().length() == Some(0) {
+        // A status alone is a head without a body.
+        return response;
+    }
     response.map(|mut body| {
         AsyncBody::streaming(async move |writer| {
             loop {

@@ -21,7 +21,7 @@ use openline_sdk::http::{AsyncBody, AsyncHttpHandler, Request, Response};
 use openline_sdk::time::sleep;
 use send_wrapper::SendWrapper;
 use tonic::codegen::Service as _;
-use tonic::{Status, Streaming};
+use tonic::{Code, Status, Streaming};
 
 use generated::greeter_server::{Greeter, GreeterServer};
 use generated::{HelloReply, HelloRequest, RepeatRequest};
@@ -31,6 +31,15 @@ use thread::{Incoming, Replies};
 const MESSAGE_BYTES_MAX: usize = 6 << 20;
 /// The most replies of one call.
 const TIMES_MAX: u32 = 1_000_000;
+
+/// tonic says `OUT_OF_RANGE` of a message that is too long, and every other library
+/// `RESOURCE_EXHAUSTED`.
+fn exhausted(status: Status) -> Status {
+    match status.code() {
+        Code::OutOfRange => Status::resource_exhausted(status.message()),
+        _ => status,
+    }
+}
 
 #[derive(Clone, Copy)]
 struct Greetings;
@@ -59,7 +68,7 @@ impl Greeter for Greetings {
     ) -> Result<tonic::Response<HelloReply>, Status> {
         let mut names = Vec::new();
         let mut requests = request.into_inner();
-        while let Some(request) = requests.message().await? {
+        while let Some(request) = requests.message().await.map_err(exhausted)? {
             names.push(request.name);
         }
         greeting(&names.join(", ")).map(tonic::Response::new)
@@ -100,7 +109,7 @@ impl Greeter for Greetings {
     ) -> Result<tonic::Response<Replies>, Status> {
         let mut requests = request.into_inner();
         Ok(tonic::Response::new(Replies::new(async move |replies| {
-            while let Some(request) = requests.message().await? {
+            while let Some(request) = requests.message().await.map_err(exhausted)? {
                 replies.send(greeting(&request.name)?).await;
             }
             Ok(())
@@ -119,7 +128,12 @@ impl AsyncHttpHandler for Grpc {
             GreeterServer::new(Greetings).max_decoding_message_size(MESSAGE_BYTES_MAX);
         let answer = async move {
             match service.call(request).await {
-                Ok(response) => response.map(AsyncBody::from_body),
+                // tonic leaves the status of a call that has failed there.
+                Ok(response) => match response.extensions().get::<Status>() {
+                    Some(status) => exhausted(status.clone()).into_http(),
+                    None => response,
+                }
+                .map(AsyncBody::from_body),
                 Err(never) => match never {},
             }
         };

@@ -36,7 +36,7 @@ impl Handler for Notify {
         match *request.method() {
             Method::POST => match order(request.body_mut()) {
                 Ok(order) => notify(&channel, &order),
-                Err(response) => response,
+                Err(reason) => failed(StatusCode::BAD_REQUEST, &reason),
             },
             // What `new EventSource("/notify/orders")` sends.
             Method::GET => Hold::events().channel(channel).answer(": connected\n\n"),
@@ -52,12 +52,10 @@ impl Handler for Notify {
 
 /// The order, whatever its content type says: `fetch` sends `text/plain` for a body
 /// that is a string.
-fn order(body: &mut Body) -> Result<Value, Response<Body>> {
-    let text = body
-        .text(ORDER_BYTES_MAX)
-        .map_err(|error| failed(StatusCode::BAD_REQUEST, &error.to_string()))?;
-    serde_json::from_str(&text)
-        .map_err(|error| failed(StatusCode::BAD_REQUEST, &format!("not JSON: {error}")))
+fn order(body: &mut Body) -> Result<Value, String> {
+    let text = body.text(ORDER_BYTES_MAX);
+    let text = text.map_err(|error| error.to_string())?;
+    serde_json::from_str(&text).map_err(|error| format!("not JSON: {error}"))
 }
 
 /// Does the business, and tells all who listen.

@@ -5,7 +5,7 @@ use std::future::Future;
 
 use http::{Method, Request, Response, StatusCode};
 
-use crate::http::wire::{asynchronous as async_wire, plain as plain_wire};
+use crate::http::wire::{wasi_0_2, wasi_0_3};
 use crate::http::{AsyncBody, Body, Error};
 use crate::raw::asynchronous_http::exports::wasi::http::handler;
 use crate::raw::http_0_2::types;
@@ -143,12 +143,12 @@ pub trait HttpFunction {
 
 impl<F: HttpFunction> incoming_handler::Guest for F {
     fn handle(request: types::IncomingRequest, out: types::ResponseOutparam) {
-        let request = match plain_wire::request(&request) {
+        let request = match wasi_0_2::request(&request) {
             Ok(request) => request,
-            Err(error) => return plain_wire::answer(bad_request(&error), out, false),
+            Err(error) => return wasi_0_2::answer(bad_request(&error), out, false),
         };
         let bodiless = request.method() == Method::HEAD;
-        plain_wire::answer(F::request(request), out, bodiless);
+        wasi_0_2::answer(F::request(request), out, bodiless);
     }
 }
 
@@ -164,12 +164,12 @@ impl<F: AsyncHttpFunction> handler::Guest for F {
     async fn handle(
         request: async_types::Request,
     ) -> Result<async_types::Response, async_types::ErrorCode> {
-        let request = match async_wire::request(request) {
+        let request = match wasi_0_3::request(request) {
             Ok(request) => request,
-            Err(error) => return async_wire::answer(bad_request(&error), false),
+            Err(error) => return wasi_0_3::answer(bad_request(&error), false),
         };
         let bodiless = request.method() == Method::HEAD;
-        async_wire::answer(F::request(request).await, bodiless)
+        wasi_0_3::answer(F::request(request).await, bodiless)
     }
 }
 

@@ -45,8 +45,32 @@ use crate::upgrade::UpgradeRequest;
 /// openline_sdk::export!(Echo);
 /// ```
 ///
-/// With `export!(Echo, http)` the function also answers requests, with
-/// [`Handler::request`](crate::Handler::request).
+/// With `export!(Name, http)` the function also answers requests, with
+/// [`Handler::request`](crate::Handler::request):
+///
+/// ```
+/// use openline_sdk::http::{Body, Request, Response};
+/// use openline_sdk::prelude::*;
+///
+/// #[derive(Default)]
+/// struct Greeter;
+///
+/// impl Handler for Greeter {
+///     fn message(&mut self, _connection: &Connection, _message: Message) {}
+///
+///     fn request(&mut self, request: Request<Body>) -> Response<Body> {
+///         Response::new(format!("this is {}\n", request.uri().path()).into())
+///     }
+/// }
+///
+/// openline_sdk::export!(Greeter, http);
+///
+/// // Pure code can be tested without a host.
+/// let request = Request::get("/here").body(Body::empty())?;
+/// let mut response = Greeter.request(request);
+/// assert_eq!(response.body_mut().text(100)?, "this is /here\n");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 ///
 /// ```compile_fail,E0428
 /// # use openline_sdk::prelude::*;
@@ -60,6 +84,23 @@ use crate::upgrade::UpgradeRequest;
 /// # }
 /// openline_sdk::export!(Echo);
 /// openline_sdk::export_async!(Echo); // one too many
+/// ```
+///
+/// ```compile_fail,E0428
+/// # use openline_sdk::http::{Body, HttpHandler, Request, Response};
+/// # use openline_sdk::prelude::*;
+/// # #[derive(Default)]
+/// # struct Echo;
+/// # impl Handler for Echo {
+/// #     fn message(&mut self, connection: &Connection, message: Message) {}
+/// # }
+/// # impl HttpHandler for Echo {
+/// #     fn request(&mut self, _request: Request<Body>) -> Response<Body> {
+/// #         Response::new(().into())
+/// #     }
+/// # }
+/// openline_sdk::export!(Echo, http);
+/// openline_sdk::export_http_handler!(Echo); // one too many
 /// ```
 #[macro_export]
 macro_rules! export {

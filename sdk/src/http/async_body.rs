@@ -14,7 +14,7 @@ use http::HeaderMap;
 
 use super::Error;
 use super::async_writer::{AsyncWriter, Producer};
-use super::wire::asynchronous::Incoming;
+use super::wire::wasi_0_3::{Incoming, Streams};
 
 /// A piece of a body.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -117,15 +117,12 @@ impl AsyncBody {
         }
     }
 
-    /// The body as it came in, if nothing of it has been read.
-    pub(super) fn into_untouched(self) -> Result<Incoming, Self> {
-        match self {
-            Self {
-                rest,
-                source: Source::Incoming(incoming),
-                trailers: None,
-            } if rest.is_empty() && incoming.is_untouched() => Ok(incoming),
-            touched => Err(touched),
+    /// Takes the streams of a body as it came in, if nothing of it has been read.
+    pub(super) fn take_streams(&mut self) -> Option<Streams> {
+        let whole = self.rest.is_empty() && self.trailers.is_none();
+        match &mut self.source {
+            Source::Incoming(incoming) if whole => incoming.take_streams(),
+            _ => None,
         }
     }
 

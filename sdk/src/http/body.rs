@@ -10,7 +10,7 @@ use bytes::{Buf, Bytes};
 use http::HeaderMap;
 
 use super::Error;
-use super::wire::plain::{Incoming, Outgoing};
+use super::wire::wasi_0_2::{Incoming, Outgoing};
 
 /// How much a [`Writer`] gathers of what is written by [`Write`].
 const GATHERED_BYTES: usize = 8 << 10;
@@ -109,6 +109,11 @@ impl Body {
             Source::Incoming(incoming) => incoming.remaining().map(|bytes| bytes + rest),
             Source::Streaming(_) => None,
         }
+    }
+
+    /// Whether it has neither bytes nor trailers.
+    pub(super) fn is_empty(&self) -> bool {
+        self.length() == Some(0) && self.trailers.is_none()
     }
 
     /// The next bytes, as they came; none at the end. Waits for them.

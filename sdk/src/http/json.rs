@@ -13,7 +13,7 @@ const DEPTH_MAX: usize = 16;
 pub(super) enum Value {
     Null,
     Text(String),
-    Object(Vec<(String, Value)>),
+    Object(Vec<(String, Self)>),
     /// A number, a boolean or a list.
     Other,
 }
@@ -245,8 +245,6 @@ mod tests {
         let texts = ["a \"b\\", "ä\n", "😀", ""].map(str::to_owned);
         let json = list_of(&texts);
         assert_eq!(json, r#"["a \"b\\","\u00e4\u000a","\ud83d\ude00",""]"#);
-        let object = format!("{{\"x\":{}}}", json.replace('[', "").replace(']', ""));
-        assert_eq!(parse(&object), None);
         assert_eq!(parse(&json), Some(Value::Other));
         assert_eq!(parse(r#""\ud83d\ude00""#), Some(Value::Text("😀".into())));
         assert_eq!(list_of(&[]), "[]");

@@ -98,7 +98,7 @@ pub fn send(request: Request<Body>) -> Result<Response<Body>, Error> {
 ///
 /// As for [`send`].
 pub fn send_with(request: Request<Body>, options: &CallOptions) -> Result<Response<Body>, Error> {
-    wire::plain::send(request, options)
+    wire::wasi_0_2::send(request, options)
 }
 
 /// Sends a request, and waits for the response: of asynchronous functions. The body of
@@ -121,7 +121,7 @@ pub async fn send_async_with(
     request: Request<AsyncBody>,
     options: &CallOptions,
 ) -> Result<Response<AsyncBody>, Error> {
-    wire::asynchronous::send(request, options).await
+    wire::wasi_0_3::send(request, options).await
 }
 
 #[cfg(test)]

@@ -9,7 +9,8 @@ mod orders;
 use std::time::Duration;
 
 use openline_sdk::http::{
-    AsyncBody, AsyncWriter, Bytes, Error, Frame, Request, RequestExt, Response, send_async, text,
+    AsyncBody, AsyncWriter, Bytes, Error, Frame, Method, Request, RequestExt, Response, send_async,
+    text,
 };
 use openline_sdk::prelude::*;
 use openline_sdk::time::sleep;
@@ -167,6 +168,10 @@ async fn swallow(body: &mut AsyncBody) -> Response<AsyncBody> {
 async fn out(request: Request<AsyncBody>) -> Response<AsyncBody> {
     let url = request.query("url").unwrap_or_default().into_owned();
     let (head, body) = request.into_parts();
+    let body = match head.method {
+        Method::GET | Method::HEAD => AsyncBody::empty(),
+        _ => body,
+    };
     let call = Request::builder().method(head.method).uri(url).body(body);
     let call = match call {
         Ok(call) => call,

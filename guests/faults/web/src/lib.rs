@@ -8,7 +8,7 @@ mod orders;
 use std::io::Write as _;
 use std::thread;
 
-use openline_sdk::http::{Body, Error, Request, RequestExt, Response, Writer, send, text};
+use openline_sdk::http::{Body, Error, Method, Request, RequestExt, Response, Writer, send, text};
 use openline_sdk::prelude::*;
 
 use orders::{LEFT, MESSAGES, Order, REQUESTS, count, event, passed_on, pause, trailers, whole};
@@ -152,6 +152,10 @@ fn swallow(body: &mut Body) -> Response<Body> {
 fn out(request: Request<Body>) -> Response<Body> {
     let url = request.query("url").unwrap_or_default().into_owned();
     let (head, body) = request.into_parts();
+    let body = match head.method {
+        Method::GET | Method::HEAD => Body::empty(),
+        _ => body,
+    };
     let call = Request::builder().method(head.method).uri(url).body(body);
     let call = match call {
         Ok(call) => call,

@@ -204,21 +204,20 @@ fn fields(headers: &HeaderMap) -> Result<types::Fields, Error> {
 pub(crate) fn answer(response: Response<Body>, out: types::ResponseOutparam, bodiless: bool) {
     let (mut head, body) = response.into_parts();
     super::set_length(&mut head.headers, head.status, body.length());
+    // A body that is not asked for is an empty one, whatever length the head says: that
+    // of `HEAD` is the length which GET would get.
+    let bodiless = bodiless || body.is_empty();
     let prepared = fields(&head.headers).and_then(|headers| {
         let response = types::OutgoingResponse::new(headers);
         let taken = response.set_status_code(head.status.as_u16());
         taken.map_err(|()| Error::Invalid(format!("{} is not a status", head.status)))?;
-        let body = response.body().map_err(|()| no_body())?;
-        Ok((response, body))
+        let outgoing = (!bodiless).then(|| response.body().map_err(|()| no_body()));
+        Ok((response, outgoing.transpose()?))
     });
     match prepared {
         Ok((response, outgoing)) => {
             types::ResponseOutparam::set(out, Ok(response));
-            if bodiless {
-                // The length that the head says is that of the body which GET would
-                // get, so the host may find that too little was written.
-                let _ = types::OutgoingBody::finish(outgoing, None);
-            } else {
+            if let Some(outgoing) = outgoing {
                 // Who could be told has left, or sees that the answer breaks off.
                 let _ = write(body, outgoing);
             }
@@ -280,7 +279,7 @@ fn produce(
 pub(crate) fn send(request: Request<Body>, options: &CallOptions) -> Result<Response<Body>, Error> {
     let (mut head, body) = request.into_parts();
     let target = Target::of(&head.uri)?;
-    if body.length() != Some(0) {
+    if !body.is_empty() {
         super::set_length(&mut head.headers, http::StatusCode::OK, body.length());
     }
     let raw = types::OutgoingRequest::new(fields(&head.headers)?);
@@ -298,10 +297,11 @@ pub(crate) fn send(request: Request<Body>, options: &CallOptions) -> Result<Resp
         .map_err(|()| invalid("authority"))?;
     raw.set_path_with_query(target.path_and_query.as_deref())
         .map_err(|()| invalid("path"))?;
-    let outgoing = raw.body().map_err(|()| no_body())?;
+    let outgoing = (!body.is_empty()).then(|| raw.body().map_err(|()| no_body()));
+    let outgoing = outgoing.transpose()?;
     let answer = outgoing_handler::handle(raw, raw_options(options)?)
         .map_err(|code| Error::Failed(code.into()))?;
-    match write(body, outgoing) {
+    match outgoing.map_or(Ok(()), |outgoing| write(body, outgoing)) {
         // The other end may answer before it has read all.
         Ok(()) | Err(Error::Gone) => {}
         Err(error) => return Err(error),

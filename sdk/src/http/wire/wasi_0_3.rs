@@ -20,6 +20,8 @@ const CHUNK_BYTES: usize = 64 << 10;
 
 type TrailersResult = Result<Option<types::Fields>, types::ErrorCode>;
 type Transmitted = Result<(), types::ErrorCode>;
+/// The streams of a body.
+pub(crate) type Streams = (StreamReader<u8>, FutureReader<TrailersResult>);
 type Chunk = (StreamReader<u8>, StreamResult, Vec<u8>);
 
 /// A body that comes in.
@@ -60,9 +62,21 @@ impl Incoming {
         self.remaining
     }
 
-    /// Whether nothing has been read.
-    pub(crate) fn is_untouched(&self) -> bool {
-        matches!(self.state, State::Idle(_)) && self.buffer.capacity() == 0
+    /// Gives the streams of the body away, if nothing of it has been read.
+    pub(crate) fn take_streams(&mut self) -> Option<Streams> {
+        if self.buffer.capacity() > 0 {
+            return None;
+        }
+        match (
+            mem::replace(&mut self.state, State::Ended),
+            self.trailers.take(),
+        ) {
+            (State::Idle(stream), Some(trailers)) => Some((stream, trailers)),
+            (state, trailers) => {
+                (self.state, self.trailers) = (state, trailers);
+                None
+            }
+        }
     }
 
     pub(crate) fn poll_frame(
@@ -214,21 +228,15 @@ pub(crate) fn internal(error: Error) -> types::ErrorCode {
 
 /// A body as the host takes it: it is written beside the current call, which may
 /// return meanwhile.
-fn contents(body: AsyncBody) -> (Option<StreamReader<u8>>, FutureReader<TrailersResult>) {
+fn contents(mut body: AsyncBody) -> (Option<StreamReader<u8>>, FutureReader<TrailersResult>) {
     if body.is_empty() {
         let (_none, trailers) = wit_future::new::<TrailersResult>(|| Ok(None));
         return (None, trailers);
     }
-    let body = match body.into_untouched() {
+    if let Some((stream, trailers)) = body.take_streams() {
         // It passes from stream to stream without coming here.
-        Ok(Incoming {
-            state: State::Idle(stream),
-            trailers: Some(trailers),
-            ..
-        }) => return (Some(stream), trailers),
-        Ok(incoming) => AsyncBody::incoming(incoming),
-        Err(body) => body,
-    };
+        return (Some(stream), trailers);
+    }
     let (writer, stream) = wit_stream::new::<u8>();
     // This is what the host gets if the call ends before the body.
     let (end, trailers) = wit_future::new::<TrailersResult>(|| {
@@ -247,6 +255,8 @@ async fn write(
 ) {
     let result = loop {
         match poll_fn(|context| body.poll_frame(context)).await {
+            // Writing nothing would wait for a reader.
+            Some(Ok(Frame::Data(bytes))) if bytes.is_empty() => {}
             Some(Ok(Frame::Data(bytes))) => {
                 if !writer.write_all(bytes.into()).await.is_empty() {
                     drop((writer, end));
