@@ -4,12 +4,15 @@
 
 use std::convert::Infallible;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http_body_util::Full;
 use http_body_util::combinators::BoxBody;
 use hyper::body::{Body, Frame, SizeHint};
+
+use crate::held::slot::{HeldBody, Slot};
 
 /// The body of an answer.
 #[derive(Debug)]
@@ -18,12 +21,26 @@ pub enum AnswerBody {
     Whole(Full<Bytes>),
     /// It comes bit by bit, for as long as it may take.
     Stream(BoxBody<Bytes, Infallible>),
+    /// A function holds it: it is a connection.
+    Held(Held),
 }
+
+/// The body of an answer that a function holds.
+#[derive(Debug)]
+pub struct Held(pub(crate) HeldBody);
 
 impl AnswerBody {
     /// Whether it comes bit by bit.
     pub fn is_stream(&self) -> bool {
-        matches!(self, Self::Stream(_))
+        !matches!(self, Self::Whole(_))
+    }
+
+    /// Where its pieces come from, if a function holds it.
+    pub(crate) fn held(&self) -> Option<&Arc<Slot>> {
+        match self {
+            Self::Held(held) => Some(held.0.slot()),
+            _ => None,
+        }
     }
 }
 
@@ -44,6 +61,7 @@ impl Body for AnswerBody {
         match &mut *self {
             Self::Whole(body) => Pin::new(body).poll_frame(cx),
             Self::Stream(body) => Pin::new(body).poll_frame(cx),
+            Self::Held(body) => Pin::new(&mut body.0).poll_frame(cx),
         }
     }
 
@@ -51,6 +69,7 @@ impl Body for AnswerBody {
         match self {
             Self::Whole(body) => body.is_end_stream(),
             Self::Stream(body) => body.is_end_stream(),
+            Self::Held(body) => body.0.is_end_stream(),
         }
     }
 
@@ -58,6 +77,7 @@ impl Body for AnswerBody {
         match self {
             Self::Whole(body) => body.size_hint(),
             Self::Stream(body) => body.size_hint(),
+            Self::Held(body) => body.0.size_hint(),
         }
     }
 }
