@@ -32,7 +32,7 @@ static ORIGIN: LazyLock<Instant> = LazyLock::new(Instant::now);
 pub(crate) struct Clock {
     pub(crate) opened_at: Instant,
     pub(crate) lifetime: Lifetime,
-    pub(crate) pace: Option<Box<Pace>>,
+    pub(super) pace: Option<Box<Pace>>,
     /// As whom the peer is authenticated, if it is.
     pub(crate) session: Option<Arc<Session>>,
     /// When the connection's next alarm is due.

@@ -52,7 +52,10 @@ impl Hold {
         };
         let held = ConnectionKind::held(kind.as_bytes()).ok_or_else(|| {
             let kind = String::from_utf8_lossy(kind.as_bytes()).into_owned();
-            format!("`{HOLD}` is `event-stream`, `stream` or `poll`, and not `{}`", kind.escape_debug())
+            format!(
+                "`{HOLD}` is `event-stream`, `stream` or `poll`, and not `{}`",
+                kind.escape_debug()
+            )
         })?;
         let tags = list(headers, &TAGS, limits.tags, |name| Tag::new(name).ok())?;
         let channels = list(headers, &CHANNELS, limits.channels, |name| {
@@ -102,12 +105,17 @@ fn list<T>(
     let names = names.ok_or_else(|| format!("`{name}` is not a JSON array of strings in ASCII"))?;
     if names.len() > most as usize {
         let count = names.len();
-        return Err(format!("`{name}` has {count} names, and the limit is {most}"));
+        return Err(format!(
+            "`{name}` has {count} names, and the limit is {most}"
+        ));
     }
     let parsed = names.iter().map(|each| {
         let invalid = || {
             let shown: String = each.chars().take(40).collect();
-            format!("`{name}` has a name that is not valid: `{}`", shown.escape_debug())
+            format!(
+                "`{name}` has a name that is not valid: `{}`",
+                shown.escape_debug()
+            )
         };
         parse(each).ok_or_else(invalid)
     });
@@ -190,7 +198,10 @@ mod tests {
         let tags = ["a", "é"].map(|tag| Tag::new(tag).unwrap());
         assert_eq!(hold.tags, tags);
         assert_eq!(hold.channels, [ChannelName::new("news").unwrap()]);
-        assert_eq!((hold.kind, &hold.attachment[..]), (ConnectionKind::Poll, &[0, 1, 2][..]));
+        assert_eq!(
+            (hold.kind, &hold.attachment[..]),
+            (ConnectionKind::Poll, &[0, 1, 2][..])
+        );
         assert_eq!(hold.time, Duration::from_millis(1500));
         let plain = take(&[("openline-hold", "stream")]).unwrap().unwrap();
         assert!(plain.tags.is_empty() && plain.channels.is_empty());
@@ -201,9 +212,24 @@ mod tests {
     #[test]
     fn each_limit_at_it_and_past_it() {
         for (name, good, bad, why) in [
-            ("tags", r#"["a","b","c"]"#, r#"["a","b","c","d"]"#, "has 4 names, and the limit is 3"),
-            ("channels", r#"["a","b"]"#, r#"["a","b","c"]"#, "has 3 names, and the limit is 2"),
-            ("attachment", "AAAAAAAA", "AAAAAAAAAA==", "has 7 bytes, and the limit is 6"),
+            (
+                "tags",
+                r#"["a","b","c"]"#,
+                r#"["a","b","c","d"]"#,
+                "has 4 names, and the limit is 3",
+            ),
+            (
+                "channels",
+                r#"["a","b"]"#,
+                r#"["a","b","c"]"#,
+                "has 3 names, and the limit is 2",
+            ),
+            (
+                "attachment",
+                "AAAAAAAA",
+                "AAAAAAAAAA==",
+                "has 7 bytes, and the limit is 6",
+            ),
         ] {
             let name = format!("openline-hold-{name}");
             let with = |value| take(&[("openline-hold", "event-stream"), (&name, value)]);
@@ -211,8 +237,16 @@ mod tests {
             let error = with(bad).unwrap_err();
             assert!(error.contains(why), "{error}");
         }
-        for (time, good) in [("1", true), ("600000", true), ("0", false), ("600001", false)] {
-            let held = take(&[("openline-hold", "poll"), ("openline-hold-timeout-ms", time)]);
+        for (time, good) in [
+            ("1", true),
+            ("600000", true),
+            ("0", false),
+            ("600001", false),
+        ] {
+            let held = take(&[
+                ("openline-hold", "poll"),
+                ("openline-hold-timeout-ms", time),
+            ]);
             assert_eq!(held.is_ok(), good, "{time}");
         }
         for (length, good) in [(256, true), (257, false)] {
@@ -227,20 +261,80 @@ mod tests {
         for (list, why) in [
             (vec![("openline-hold", "websocket")], "and not `websocket`"),
             (vec![("openline-hold", "")], "and not ``"),
-            (vec![("openline-hold", "poll"), ("openline-hold", "poll")], "more than one"),
-            (vec![("openline-hold-tags", "[]")], "only an answer that is held"),
-            (vec![("openline-request-id", "1")], "only an answer that is held"),
-            (vec![("openline-hold", "poll"), ("openline-peer", "1")], "`openline-peer` is no header"),
-            (vec![("openline-hold", "poll"), ("openline-hold-x", "1")], "`openline-hold-x` is no"),
-            (vec![("openline-hold", "poll"), ("openline-hold-tags", "a")], "not a JSON array"),
-            (vec![("openline-hold", "poll"), ("openline-hold-tags", "[1]")], "not a JSON array"),
-            (vec![("openline-hold", "poll"), ("openline-hold-tags", "[\"\"]")], "not valid: ``"),
-            (vec![("openline-hold", "poll"), ("openline-hold-channels", "[\"\\n\"]")], "not valid"),
-            (vec![("openline-hold", "poll"), ("openline-hold-attachment", "AA")], "base64"),
-            (vec![("openline-hold", "poll"), ("openline-hold-attachment", "_-8=")], "base64"),
-            (vec![("openline-hold", "stream"), ("openline-hold-timeout-ms", "5")], "for a poll"),
-            (vec![("openline-hold", "poll"), ("openline-hold-timeout-ms", "+5")], "not a number"),
-            (vec![("openline-hold", "poll"), ("openline-hold-timeout-ms", "1.5")], "not a number"),
+            (
+                vec![("openline-hold", "poll"), ("openline-hold", "poll")],
+                "more than one",
+            ),
+            (
+                vec![("openline-hold-tags", "[]")],
+                "only an answer that is held",
+            ),
+            (
+                vec![("openline-request-id", "1")],
+                "only an answer that is held",
+            ),
+            (
+                vec![("openline-hold", "poll"), ("openline-peer", "1")],
+                "`openline-peer` is no header",
+            ),
+            (
+                vec![("openline-hold", "poll"), ("openline-hold-x", "1")],
+                "`openline-hold-x` is no",
+            ),
+            (
+                vec![("openline-hold", "poll"), ("openline-hold-tags", "a")],
+                "not a JSON array",
+            ),
+            (
+                vec![("openline-hold", "poll"), ("openline-hold-tags", "[1]")],
+                "not a JSON array",
+            ),
+            (
+                vec![("openline-hold", "poll"), ("openline-hold-tags", "[\"\"]")],
+                "not valid: ``",
+            ),
+            (
+                vec![
+                    ("openline-hold", "poll"),
+                    ("openline-hold-channels", "[\"\\n\"]"),
+                ],
+                "not valid",
+            ),
+            (
+                vec![
+                    ("openline-hold", "poll"),
+                    ("openline-hold-attachment", "AA"),
+                ],
+                "base64",
+            ),
+            (
+                vec![
+                    ("openline-hold", "poll"),
+                    ("openline-hold-attachment", "_-8="),
+                ],
+                "base64",
+            ),
+            (
+                vec![
+                    ("openline-hold", "stream"),
+                    ("openline-hold-timeout-ms", "5"),
+                ],
+                "for a poll",
+            ),
+            (
+                vec![
+                    ("openline-hold", "poll"),
+                    ("openline-hold-timeout-ms", "+5"),
+                ],
+                "not a number",
+            ),
+            (
+                vec![
+                    ("openline-hold", "poll"),
+                    ("openline-hold-timeout-ms", "1.5"),
+                ],
+                "not a number",
+            ),
         ] {
             let error = take(&list).unwrap_err();
             assert!(error.contains(why), "{list:?}: {error}");

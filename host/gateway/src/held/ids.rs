@@ -78,11 +78,19 @@ mod tests {
         assert!(ids.are_several());
         assert_eq!(ids.text().unwrap(), "a-1,b-7");
         let noted = ids.note("id: b-8\nevent: e\ndata: x\n\n");
-        assert_eq!(noted, Some(("id: a-1,b-8\n".into(), "event: e\ndata: x\n\n")));
+        assert_eq!(
+            noted,
+            Some(("id: a-1,b-8\n".into(), "event: e\ndata: x\n\n"))
+        );
         // That of a channel which the peer cannot come back to moves nothing.
         let noted = ids.note("id: c-9\ndata: y\n\n");
         assert_eq!(noted, Some(("id: a-1,b-8\n".into(), "data: y\n\n")));
-        for own in ["data: id: b-9\n\n", "event: e\ndata:\n\n", ":\n\n", "id: x\ndata: y\n\n"] {
+        for own in [
+            "data: id: b-9\n\n",
+            "event: e\ndata:\n\n",
+            ":\n\n",
+            "id: x\ndata: y\n\n",
+        ] {
             assert_eq!(ids.note(own), None, "{own}");
         }
         assert_eq!(Ids::new(Vec::new()).text(), None);

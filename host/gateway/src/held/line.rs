@@ -56,6 +56,9 @@ pub(super) struct Line {
     pub(super) blocked: Option<Duration>,
     /// How long it may take nothing.
     pub(super) patience: Duration,
+    /// The timer waits for the answer to a ping: something may be due earlier once
+    /// that is there.
+    pub(super) awaits_progress: bool,
     pub(super) ending: Ending,
 }
 
@@ -149,7 +152,10 @@ impl Line {
         if self.rest.check(now, || !is_blocked && connection.is_open()) {
             owner.rest();
         }
-        if self.blocked.is_some_and(|since| now >= since + self.patience) {
+        if self
+            .blocked
+            .is_some_and(|since| now >= since + self.patience)
+        {
             return Some(CloseReason::Lost);
         }
         if let Some(session) = &self.clock.session
@@ -164,11 +170,12 @@ impl Line {
         match self.clock.lifetime.check(now, true, connection.limits()) {
             Due::Nothing => {}
             // The next progress on the socket is its answer.
-            Due::Ping if is_blocked => {}
+            Due::Ping if is_blocked => self.awaits_progress = true,
             Due::Ping if kind == ConnectionKind::EventStream => {
                 let _ = connection.ping(bytes::Bytes::new());
-                if !matches!(self.outlet, Outlet::Direct(_)) {
-                    self.clock.lifetime.need_no_answer();
+                match &self.outlet {
+                    Outlet::Direct(_) => self.awaits_progress = true,
+                    Outlet::Body(_) | Outlet::Answer(_) => self.clock.lifetime.need_no_answer(),
                 }
             }
             Due::Ping => self.clock.lifetime.need_no_answer(),
@@ -197,6 +204,7 @@ impl Line {
     fn note_progress(&mut self, cx: &mut Context<'_>) {
         let now = self.clock.now();
         let has_moved = self.outlet.take_moved();
+        let has_answered = has_moved && std::mem::take(&mut self.awaits_progress);
         if has_moved {
             self.clock.lifetime.hear(now);
         }
@@ -212,7 +220,7 @@ impl Line {
             self.joined.owner.woken();
             self.rest.stay_awake(now);
             self.arm(cx);
-        } else if is_blocked && !was_blocked {
+        } else if is_blocked && !was_blocked || has_answered {
             self.arm(cx);
         }
     }
@@ -254,6 +262,7 @@ impl Line {
 
     /// Writes what waits, as far as there is room; why it ends, if it does.
     fn write(&mut self, cx: &mut Context<'_>) -> Option<CloseReason> {
+        let kind = self.kind();
         let limits = self.joined.owner.connection().limits();
         loop {
             match self.outlet.poll_room(cx, limits) {
@@ -281,7 +290,7 @@ impl Line {
                         if !matches!(item, Item::Ping(_)) {
                             self.rest.note_activity();
                         }
-                        encode(item, self.ids.as_deref_mut(), &mut piece);
+                        encode(item, kind, self.ids.as_deref_mut(), &mut piece);
                     }
                     Next::End(reason) if piece.len() == before => return Some(reason),
                     Next::End(_) | Next::Idle => break,
@@ -331,8 +340,9 @@ impl Line {
         let whole = is_whole(kind, &reason);
         let deadline = ending.deadline();
         let closing = async {
-            if reason == CloseReason::Lost || reason == CloseReason::NoPong {
-                return;
+            // Nobody reads it, or nothing more is to be written.
+            if reason.frame().is_none() {
+                return drop(outlet);
             }
             tokio::select! {
                 () = outlet.end(last.as_bytes(), whole, limits) => {}
@@ -366,11 +376,14 @@ fn content(item: Item) -> Message {
 
 /// Writes an item behind others. A ping is a comment; that of an answer without
 /// events has nothing to write.
-fn encode(item: Item, ids: Option<&mut Ids>, out: &mut Vec<u8>) {
-    let is_ping = matches!(item, Item::Ping(_));
-    let message = content(item);
-    match (&message, ids) {
-        (_, _) if is_ping => out.extend_from_slice(sse::PING.as_bytes()),
+fn encode(item: Item, kind: ConnectionKind, ids: Option<&mut Ids>, out: &mut Vec<u8>) {
+    if matches!(item, Item::Ping(_)) {
+        if kind == ConnectionKind::EventStream {
+            out.extend_from_slice(sse::PING.as_bytes());
+        }
+        return;
+    }
+    match (&content(item), ids) {
         (Message::Text(event), Some(ids)) => match ids.note(event) {
             Some((line, rest)) => {
                 out.extend_from_slice(line.as_bytes());

@@ -113,7 +113,10 @@ pub(crate) async fn hold(
     frame(hold.kind, &mut head);
     if asked.parts.method == Method::HEAD {
         // There is nothing to wait for.
-        return Ok(Response::from_parts(head, AnswerBody::Whole(Full::default())));
+        return Ok(Response::from_parts(
+            head,
+            AnswerBody::Whole(Full::default()),
+        ));
     }
     let time = hold.time;
     let kind = hold.kind;
@@ -348,10 +351,10 @@ fn open(gateway: &Gateway, made: Made, outlet: Outlet) -> Box<Line> {
         until: None,
         blocked: None,
         patience: 2 * table.config.request_timeout,
+        awaits_progress: false,
         ending: Ending::within(table.config.close_timeout),
     })
 }
 
 #[cfg(test)]
-#[path = "tests.rs"]
 mod tests;

@@ -24,6 +24,15 @@ pub(super) enum Outlet {
     Answer(Option<Message>),
 }
 
+impl Drop for Outlet {
+    fn drop(&mut self) {
+        // hyper waits for more, or for the end.
+        if let Self::Body(slot) = self {
+            slot.end();
+        }
+    }
+}
+
 /// The peer has gone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Gone;
