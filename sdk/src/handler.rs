@@ -13,6 +13,7 @@ use std::future::{Future, ready};
 use crate::alarms::Alarm;
 use crate::close::{CloseInfo, CloseOrigin};
 use crate::connection::Connection;
+use crate::http::{self, AsyncBody, Body, Request, Response};
 use crate::message::Message;
 use crate::rpc::RpcError;
 use crate::upgrade::{Acceptance, Rejection, UpgradeRequest};
@@ -86,6 +87,17 @@ pub trait Handler: Default + 'static {
     /// for each connection whose `open` was called.
     fn close(&mut self, connection: &Connection, info: CloseInfo, origin: CloseOrigin) {
         let _ = (connection, info, origin);
+    }
+
+    /// A request has come that is no handshake. Only functions that are exported with
+    /// `export!(Name, http)` get any: see [`http`](crate::http). The body of the answer
+    /// is written when this has returned. The default answers 404.
+    ///
+    /// Requests have instances of their own, so `self` is not the value that serves
+    /// connections, except where the function has affinity.
+    fn request(&mut self, request: Request<Body>) -> Response<Body> {
+        let _ = request;
+        http::not_found()
     }
 
     /// An alarm goes off. One of [`Connection::set_alarm`] comes with its
@@ -187,6 +199,13 @@ pub trait AsyncHandler: Default + 'static {
     ) -> impl Future<Output = ()> {
         let _ = (connection, info, origin);
         ready(())
+    }
+
+    /// A request has come that is no handshake, as for [`Handler::request`]: for
+    /// functions that are exported with `export_async!(Name, http)`.
+    fn request(&self, request: Request<AsyncBody>) -> impl Future<Output = Response<AsyncBody>> {
+        let _ = request;
+        ready(http::not_found())
     }
 
     /// An alarm goes off. One of [`Connection::set_alarm`] comes with its

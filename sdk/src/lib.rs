@@ -71,12 +71,15 @@
 //! to more than one connection. An [alarm](alarms) calls the function later,
 //! whether there is an instance then or not.
 //!
+//! Functions also answer requests, and call others: see [`http`].
+//!
 //! A function of another kind decides about requests before connections are
 //! asked for: see [`firewall`].
 
 pub mod alarms;
 pub mod channel;
 pub mod firewall;
+pub mod http;
 pub mod state;
 pub mod time;
 

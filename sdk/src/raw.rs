@@ -17,6 +17,7 @@
 
 pub use crate::export::channel_handler::{AsyncChannelFunction, ChannelFunction};
 pub use crate::export::firewall::{AsyncFirewallFunction, FirewallFunction};
+pub use crate::export::http::{AsyncHttpFunction, HttpFunction};
 pub use crate::export::{AsyncFunction, Asynchronous, Plain, PlainFunction};
 
 /// The plain world, and the types and imports of both worlds.
@@ -187,6 +188,49 @@ pub mod asynchronous_channel {
     });
 }
 
+/// The world of plain functions that answer requests, and of their calls out:
+/// wasi:http 0.2. It is a world of its own, because a component may export it
+/// alone or beside another. `wit-deps/*-0.2.wit` are the interfaces as wasmtime
+/// 48 serves them, without the worlds.
+pub mod plain_http {
+    wit_bindgen::generate!({
+        path: ["wit-deps/io-0.2.wit", "wit-deps/clocks-0.2.wit", "wit-deps/http-0.2.wit"],
+        inline: "
+            package openline:sdk;
+            world plain-http {
+                import wasi:http/types@0.2.12;
+                import wasi:http/outgoing-handler@0.2.12;
+                export wasi:http/incoming-handler@0.2.12;
+            }
+        ",
+        generate_all,
+        pub_export_macro: true,
+        export_macro_name: "export_plain_http",
+        default_bindings_module: "openline_sdk::raw::plain_http",
+    });
+}
+
+/// The world of asynchronous functions that answer requests, and of their calls
+/// out: wasi:http 0.3. `wit-deps/http-0.3.wit` is as wasmtime 48 serves it,
+/// without the worlds.
+pub mod asynchronous_http {
+    wit_bindgen::generate!({
+        path: ["wit-deps/clocks.wit", "wit-deps/http-0.3.wit"],
+        inline: "
+            package openline:sdk;
+            world asynchronous-http {
+                import wasi:http/types@0.3.0;
+                import wasi:http/client@0.3.0;
+                export wasi:http/handler@0.3.0;
+            }
+        ",
+        generate_all,
+        pub_export_macro: true,
+        export_macro_name: "export_asynchronous_http",
+        default_bindings_module: "openline_sdk::raw::asynchronous_http",
+    });
+}
+
 /// The clock of WASI 0.3, because the contract has no timer of its own.
 /// `wit-deps/clocks.wit` is the interface as wasmtime 48 serves it.
 pub(crate) mod clock {
@@ -203,6 +247,7 @@ pub(crate) mod clock {
 }
 
 pub(crate) use asynchronous::openline::websocket::async_backpressure;
+pub(crate) use asynchronous_http::wasi::http as http_0_3;
 pub(crate) use clock::wasi::clocks::monotonic_clock;
 pub(crate) use plain::openline::alarms::alarms;
 pub(crate) use plain::openline::channels::{channels, publications, rpc_types};
@@ -210,3 +255,5 @@ pub(crate) use plain::openline::common::types as common;
 pub(crate) use plain::openline::state::state;
 pub(crate) use plain::openline::websocket::{backpressure, connections, types};
 pub(crate) use plain_firewall::openline::firewall::types as firewall;
+pub(crate) use plain_http::wasi::http as http_0_2;
+pub(crate) use plain_http::wasi::io::streams;

@@ -85,7 +85,7 @@ fn write(folder: &Path, address: &str, api: &str) {
         )
     };
     let text = format!(
-        "[server]\nlisten = \"127.0.0.1:0\"\nadmin = \"127.0.0.1:0\"\ndata = \"data\"\noutbox_bytes = \"2 MiB\"\n\
+        "[server]\nlisten = \"127.0.0.1:0\"\nadmin = \"127.0.0.1:0\"\ndata = \"data\"\noutbox_bytes = \"2 MiB\"\nchannel_bytes = \"1 GiB\"\n\
          [server.api]\nlisten = {address:?}\n{api}\n\
          [[function]]\nname = \"chat\"\ncomponent = {:?}\nroute = \"/chat\"\n{CHANNELS}\n{}{}",
         openline_guests::ECHO,

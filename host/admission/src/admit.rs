@@ -39,6 +39,15 @@ struct Routed {
     params: RouteParams,
 }
 
+/// What a request asks its function for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Asks {
+    /// A connection.
+    Connection,
+    /// An answer, as plain HTTP.
+    Answer,
+}
+
 /// What a request asks for, after the steps that decide about it.
 #[expect(
     clippy::large_enum_variant,
@@ -52,6 +61,7 @@ enum Wish<H> {
 
 /// A request after the step of authentication.
 struct Proven<H> {
+    asks: Asks,
     handshake: H,
     places: Places,
     identity: Option<Identity>,
@@ -128,7 +138,7 @@ pub async fn admit<H, E: From<Refusal> + From<Denied>>(
     request: (&Normal, &Parts),
     peer: &Peer,
     (id, noted): (&(dyn Display + Sync), &mut Noted),
-    handshake: impl FnOnce(&Parts) -> Result<H, E>,
+    handshake: impl FnOnce(&Parts, &Service) -> Result<(Asks, H), E>,
 ) -> Result<Decision<H>, E> {
     let (normal, parts) = request;
     let told = |led| Told {
@@ -170,7 +180,10 @@ pub async fn admit<H, E: From<Refusal> + From<Denied>>(
     // The rest of the firewall, from the first rule about claims.
     let edits = match first {
         Next::Passed(edits) => edits,
-        Next::Authenticate if awaits_token(&routed.service, parts, proven.identity.as_ref()) => {
+        Next::Authenticate
+            if proven.asks == Asks::Connection
+                && awaits_token(&routed.service, parts, proven.identity.as_ref()) =>
+        {
             let failed = Stopped::Failed(Box::new(Undecided::FirstMessage));
             return Err(Refusal::Firewall(failed).into());
         }
@@ -232,7 +245,7 @@ fn prove<H, E: From<Refusal> + From<Denied>>(
     routed: &Routed,
     (normal, parts): (&Normal, &Parts),
     peer: &Peer,
-    handshake: impl FnOnce(&Parts) -> Result<H, E>,
+    handshake: impl FnOnce(&Parts, &Service) -> Result<(Asks, H), E>,
 ) -> Result<Wish<H>, E> {
     let trigger = &routed.service.trigger;
     if let Some(cors) = &routed.preflight {
@@ -240,18 +253,19 @@ fn prove<H, E: From<Refusal> + From<Denied>>(
         let headers = cors::allow(cors, &parts.headers)?;
         return Ok(Wish::Preflight(headers));
     }
-    // Handshake, by the gateway.
-    let handshake = handshake(parts)?;
+    // Handshake, by the gateway: what the request asks for, and whether validly.
+    let (asks, handshake) = handshake(parts, &routed.service)?;
     // Peers: whether those on the internet may use the trigger.
     reach(table, trigger, peer)?;
     // Origin: whether the page that asks may.
-    origin((services, table), trigger, normal, parts, peer)?;
+    origin((services, table), trigger, asks, (normal, parts), peer)?;
     // Rates, and capacity. Before authentication, which takes milliseconds with
     // some keys, and uses up a nonce or a ticket.
     let places = places(services, table, routed, peer)?;
     // Authentication: the identity of the peer.
-    let (identity, spending) = authenticate(&routed.service, parts)?;
+    let (identity, spending) = authenticate(&routed.service, asks, parts)?;
     Ok(Wish::Connection(Proven {
+        asks,
         handshake,
         places,
         identity,
@@ -289,13 +303,19 @@ fn check<'a>(
     request: (&'a Normal, &'a Parts),
     peer: &'a Peer,
 ) -> Check<'a> {
-    // Without TLS here, a proxy may have had it.
-    let url = table.config.public_url.as_ref();
-    let is_https =
-        peer.tls().is_some() || (!peer.hops().is_empty() && url.is_some_and(PublicUrl::is_https));
-    let scheme = if is_https { "https" } else { "http" };
+    let scheme = if is_https(table, peer) {
+        "https"
+    } else {
+        "http"
+    };
     let words = (asked_method(request.1).as_str(), scheme);
     Check::new(chosen, request, words, peer, services.uptime())
+}
+
+/// Whether a peer reaches the host by HTTPS: without TLS here, a proxy may have it.
+pub fn is_https(table: &Table, peer: &Peer) -> bool {
+    let url = table.config.public_url.as_ref();
+    peer.tls().is_some() || (!peer.hops().is_empty() && url.is_some_and(PublicUrl::is_https))
 }
 
 /// Finds where a request leads.
@@ -346,22 +366,30 @@ fn reach(table: &Table, trigger: &Trigger, peer: &Peer) -> Result<(), Refusal> {
 }
 
 /// Checks that a web page which asks is of the host that it asks, of the admin
-/// interface, or of one of the trigger's origins.
+/// interface, or of one of the trigger's origins; for an answer, it may also be one
+/// that may read it. Browsers do not name the page of a plain request to its own
+/// host, so `origin_required` is for connections.
 fn origin(
     (services, table): (&Services, &Table),
     trigger: &Trigger,
-    normal: &Normal,
-    parts: &Parts,
+    asks: Asks,
+    (normal, parts): (&Normal, &Parts),
     peer: &Peer,
 ) -> Result<(), Refusal> {
     let mut named = parts.headers.get_all(ORIGIN).iter();
     let origin = match (named.next(), named.next()) {
-        (None, _) if trigger.origin_required => return Err(Refusal::NoOrigin),
+        (None, _) if trigger.origin_required && asks == Asks::Connection => {
+            return Err(Refusal::NoOrigin);
+        }
         (None, _) => return Ok(()),
         (Some(origin), None) => origin.to_str().ok().and_then(Origin::parse),
         (Some(_), Some(_)) => None,
     };
     if trigger.origins.contains(&OriginPattern::Any) {
+        return Ok(());
+    }
+    let reads = |cors: &Cors| asks == Asks::Answer && cors::may_read(cors, &parts.headers);
+    if trigger.cors.as_ref().is_some_and(reads) {
         return Ok(());
     }
     let origin = origin.ok_or(Refusal::Origin)?;
@@ -388,8 +416,16 @@ fn origin(
 
 /// Authenticates the request. A trigger that authenticates, but has no
 /// authenticator, refuses all.
-fn authenticate(service: &Service, parts: &Parts) -> Result<(Option<Identity>, Spending), Denied> {
+fn authenticate(
+    service: &Service,
+    asks: Asks,
+    parts: &Parts,
+) -> Result<(Option<Identity>, Spending), Denied> {
     match &service.authenticator {
+        Some(authenticator) if asks == Asks::Answer => {
+            let (identity, spending) = authenticator.authenticate_request(parts)?;
+            Ok((Some(identity), spending))
+        }
         Some(authenticator) => {
             let authenticated = authenticator.authenticate(parts);
             if let Err(denied) = &authenticated

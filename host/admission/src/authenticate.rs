@@ -167,16 +167,7 @@ impl Authenticator {
     ///
     /// When the request must not pass.
     pub fn authenticate(&self, parts: &Parts) -> Result<(Identity, Spending), Denied> {
-        let header = parts.headers.get(HOST).and_then(|host| host.to_str().ok());
-        let target = parts.uri.authority().map(http::uri::Authority::as_str);
-        let request = Request {
-            method: asked_method(parts).as_str(),
-            host: header.or(target),
-            path: parts.uri.path(),
-            query: parts.uri.query(),
-            headers: &parts.headers,
-            has_body: false,
-        };
+        let request = request(parts);
         let now = now();
         let free = |identity| (identity, Spending::nothing());
         match &self.verifier {
@@ -198,6 +189,20 @@ impl Authenticator {
                 }
             }
         }
+    }
+
+    /// The same for a request that asks for an answer: there is no message in which a
+    /// token could come, so the request itself has it.
+    ///
+    /// # Errors
+    ///
+    /// When the request must not pass.
+    pub fn authenticate_request(&self, parts: &Parts) -> Result<(Identity, Spending), Denied> {
+        let Verifier::FirstMessage(tokens, _) = &self.verifier else {
+            return self.authenticate(parts);
+        };
+        let identity = tokens.authenticate(&request(parts), now())?;
+        Ok((identity, Spending::nothing()))
     }
 
     /// The verifier of its tokens, if it has one.
@@ -350,4 +355,22 @@ pub fn edited(rules: &Edits, identity: Option<&Identity>, parts: &Parts) -> Opti
         None => path.to_owned(),
     };
     Some(Edited { target, headers })
+}
+
+/// Marks a request, among its extensions, as one that has a body.
+#[derive(Clone, Copy, Debug)]
+pub struct HasBody;
+
+/// A request as authenticators know it.
+fn request(parts: &Parts) -> Request<'_> {
+    let header = parts.headers.get(HOST).and_then(|host| host.to_str().ok());
+    let target = parts.uri.authority().map(http::uri::Authority::as_str);
+    Request {
+        method: asked_method(parts).as_str(),
+        host: header.or(target),
+        path: parts.uri.path(),
+        query: parts.uri.query(),
+        headers: &parts.headers,
+        has_body: parts.extensions.get().is_some_and(|HasBody| true),
+    }
 }

@@ -111,6 +111,11 @@ fn grant(cors: &Cors, asked: &HeaderMap, headers: &mut HeaderMap) -> bool {
     true
 }
 
+/// Whether pages of a request's origin may read its answer.
+pub(crate) fn may_read(cors: &Cors, asked: &HeaderMap) -> bool {
+    !matches!(readers(cors, asked), Readers::None)
+}
+
 fn readers(cors: &Cors, asked: &HeaderMap) -> Readers {
     if is_for_all(cors) {
         return Readers::All;

@@ -1,5 +1,5 @@
-//! Which handlers the components of functions must export: a WebSocket handler
-//! for each trigger, one of the firewall for each rule that names the
+//! Which handlers the components of functions must export: one of WebSockets or of
+//! HTTP for each trigger, one of the firewall for each rule that names the
 //! function, and one of channels where the function subscribes to any.
 //!
 //! Checked for all functions before anything changes. A version that does not
@@ -25,8 +25,8 @@ use crate::managed::{Functions, Managed};
 /// A function lacks a handler, or a rule names a function that is not there.
 #[derive(Debug, thiserror::Error)]
 pub enum HandlerError {
-    /// A trigger leads to a version without a WebSocket handler.
-    #[error("{place} leads to version {}, which exports no WebSocket handler", .version.short())]
+    /// A trigger leads to a version without a handler of WebSockets or of HTTP.
+    #[error("{place} leads to version {}, which exports no WebSocket handler and none of HTTP", .version.short())]
     WebSocket {
         /// The trigger.
         place: TriggerPlace,
@@ -124,7 +124,7 @@ pub(crate) fn check(functions: &Functions, rules: &Rules) -> Result<(), HandlerE
         }
         for trigger in managed.triggers() {
             let versions = managed.led_by(trigger);
-            let lacks = versions.iter().find(|it| !it.takes_connections());
+            let lacks = versions.iter().find(|it| !it.is_reachable());
             if let Some(version) = lacks {
                 return Err(HandlerError::WebSocket {
                     place: managed.place(trigger),
@@ -166,7 +166,7 @@ pub fn check_version(
         });
     }
     match config.triggers.first() {
-        Some(trigger) if !version.takes_connections() => Err(HandlerError::WebSocket {
+        Some(trigger) if !version.is_reachable() => Err(HandlerError::WebSocket {
             place: TriggerPlace {
                 function: config.name.clone(),
                 trigger: trigger.name.clone(),

@@ -25,5 +25,6 @@ pub use component::compiler;
 pub use component::error::LoadError;
 pub use component::inspect::{Contract, inspect};
 pub use contract::handlers::{CallStyle, Handler, Handlers};
-pub use front::{alias, binding, runtime};
+pub use front::{alias, binding, request, runtime};
+pub use instance::exchange::{RequestBody, RequestBodyError, ResponseBody, Unfinished};
 pub use pool::{commons, listening, version};

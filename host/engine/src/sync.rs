@@ -6,6 +6,7 @@
 pub(crate) use std::sync::OnceLock;
 pub(crate) use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 
+pub(crate) use atomic_waker::AtomicWaker;
 pub(crate) use parking_lot::{Mutex, MutexGuard, RwLock};
 pub(crate) use tokio::spawn;
 pub(crate) use tokio::time::{Sleep, sleep, timeout};

@@ -1,5 +1,5 @@
 //! The bodies of answers: whole in memory, or streams, which last as long as those
-//! who write them do. The TCP connection of a stream keeps its place in
+//! who write them do, or what functions write. The TCP connection of a stream keeps its place in
 //! `requests` meanwhile.
 
 use std::convert::Infallible;
@@ -12,6 +12,7 @@ use http_body_util::Full;
 use http_body_util::combinators::BoxBody;
 use hyper::body::{Body, Frame, SizeHint};
 
+use crate::exchange::{CutOff, Written};
 use crate::held::slot::{HeldBody, Slot};
 
 /// The body of an answer.
@@ -23,6 +24,8 @@ pub enum AnswerBody {
     Stream(BoxBody<Bytes, Infallible>),
     /// A function holds it: it is a connection.
     Held(Held),
+    /// A function writes it.
+    Written(Box<Written>),
 }
 
 /// The body of an answer that a function holds.
@@ -42,6 +45,11 @@ impl AnswerBody {
             _ => None,
         }
     }
+
+    /// Whether it ends the TCP connection with it: it has no end of its own.
+    pub(crate) fn is_endless(&self) -> bool {
+        matches!(self, Self::Stream(_) | Self::Held(_))
+    }
 }
 
 impl From<Full<Bytes>> for AnswerBody {
@@ -50,17 +58,23 @@ impl From<Full<Bytes>> for AnswerBody {
     }
 }
 
+/// There is no such error.
+fn endless(never: Infallible) -> CutOff {
+    match never {}
+}
+
 impl Body for AnswerBody {
     type Data = Bytes;
-    type Error = Infallible;
+    type Error = CutOff;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, CutOff>>> {
         match &mut *self {
-            Self::Whole(body) => Pin::new(body).poll_frame(cx),
-            Self::Stream(body) => Pin::new(body).poll_frame(cx),
+            Self::Whole(body) => Pin::new(body).poll_frame(cx).map_err(endless),
+            Self::Stream(body) => Pin::new(body).poll_frame(cx).map_err(endless),
+            Self::Written(body) => Pin::new(body).poll_frame(cx),
             Self::Held(body) => Pin::new(&mut body.0).poll_frame(cx),
         }
     }
@@ -70,6 +84,7 @@ impl Body for AnswerBody {
             Self::Whole(body) => body.is_end_stream(),
             Self::Stream(body) => body.is_end_stream(),
             Self::Held(body) => body.0.is_end_stream(),
+            Self::Written(body) => body.is_end_stream(),
         }
     }
 
@@ -78,6 +93,7 @@ impl Body for AnswerBody {
             Self::Whole(body) => body.size_hint(),
             Self::Stream(body) => body.size_hint(),
             Self::Held(body) => body.0.size_hint(),
+            Self::Written(body) => body.size_hint(),
         }
     }
 }

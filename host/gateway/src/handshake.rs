@@ -16,6 +16,8 @@ use http::header::{
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version};
 use hyper::ext::Protocol;
+use openline_admission::admit::Asks;
+use openline_admission::services::Service;
 use openline_websocket::accept_key;
 
 use crate::connection::wire::negotiation::Offers;
@@ -55,6 +57,23 @@ pub(crate) fn is_wanted(parts: &Parts) -> bool {
         return protocol.is_some_and(|it| it.as_str() == "websocket");
     }
     has_token(&parts.headers, &UPGRADE, "websocket")
+}
+
+/// What a request asks a function for, which has these handlers: a WebSocket, by a
+/// valid handshake, or an answer. A request that asks for a WebSocket where there
+/// are none is one for an answer, as if it had not asked (RFC 9110 section 7.8).
+pub(crate) fn asked(
+    parts: &Parts,
+    service: &Service,
+) -> Result<(Asks, Option<Handshake>), Refusal> {
+    let alias = &service.alias;
+    let answers = service.trigger.dialect.is_none() && alias.takes_requests();
+    let connects = parts.version == Version::HTTP_2 && parts.method == Method::CONNECT;
+    let is_for_answer = !connects && (!is_wanted(parts) || !alias.takes_connections());
+    if answers && is_for_answer {
+        return Ok((Asks::Answer, None));
+    }
+    check(parts).map(|handshake| (Asks::Connection, Some(handshake)))
 }
 
 /// Checks everything that section 4.2.1 demands, except the subprotocols. A

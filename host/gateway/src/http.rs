@@ -5,7 +5,6 @@
 //! head must arrive. A peer that sends its head too slowly is cut off, and so
 //! is one that does not read its answer.
 
-use std::convert::Infallible;
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -15,12 +14,14 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::header::{CONNECTION, HeaderValue, ORIGIN};
 use http::{Method, Request, Response, StatusCode, Uri, Version};
+use http_body_util::Full;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use openline_admission::admit::Noted;
+use openline_admission::authenticate::HasBody;
 use openline_admission::firewall::{Seen, Stopped};
 use openline_admission::hops::Hops;
 use openline_admission::inspectors::Undecided;
@@ -35,8 +36,9 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::answer_body::AnswerBody;
+use crate::exchange::{self, CutOff, Exchanged, Ready};
 use crate::gateway::{Gateway, Permit, Place};
-use crate::held::loan::Loan;
+use crate::held::{self, loan::Loan};
 use crate::outside::{self, Outside};
 use crate::pages;
 use crate::request_id::{Asked, REQUEST_ID, RequestId};
@@ -112,9 +114,11 @@ pub(crate) async fn serve_requests<S, F, A>(
             answer.headers_mut().insert(REQUEST_ID, id.header());
             let reading = if answer.body().is_stream() {
                 // The place is kept until the stream ends, and so does the TCP
-                // connection then.
-                let close = HeaderValue::from_static("close");
-                answer.headers_mut().insert(CONNECTION, close);
+                // connection then, if nothing else is its end.
+                if answer.body().is_endless() {
+                    let close = HeaderValue::from_static("close");
+                    answer.headers_mut().insert(CONNECTION, close);
+                }
                 if let Some(slot) = answer.body().held() {
                     slot.frame(version);
                     loan.want(slot);
@@ -214,14 +218,22 @@ struct Paced {
     reading: Option<Arc<Answered>>,
 }
 
+impl Drop for Paced {
+    fn drop(&mut self) {
+        if let Some(reading) = &self.reading {
+            reading.end();
+        }
+    }
+}
+
 impl Body for Paced {
     type Data = Bytes;
-    type Error = Infallible;
+    type Error = CutOff;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, CutOff>>> {
         let polled = Pin::new(&mut self.body).poll_frame(cx);
         if let Some(reading) = &self.reading {
             match &polled {
@@ -266,6 +278,9 @@ pub(crate) async fn answer<S: Handover>(
     let gateway = &site.gateway;
     let on_upgrade = hyper::upgrade::on(&mut request);
     let (mut parts, body) = request.into_parts();
+    if !body.is_end_stream() {
+        parts.extensions.insert(HasBody);
+    }
     let sent = site.outside.is_some().then(|| parts.uri.clone());
     let normal = match normalise(&mut parts) {
         Ok(normal) => normal,
@@ -292,22 +307,32 @@ pub(crate) async fn answer<S: Handover>(
         peer,
     };
     let mut noted = Noted::default();
-    if let Some(sent) = sent
-        && let Some(answered) = publisher(site, &normal, &asked, &sent, (body, connects)).await
-    {
-        return answered;
-    }
+    let body = match sent {
+        Some(sent) => match publisher(site, &normal, &asked, &sent, (body, connects)).await {
+            Ok(answered) => return answered,
+            Err(body) => body,
+        },
+        None => body,
+    };
     let prepared = prepare(gateway, &normal, &asked, &mut noted, &place).await;
     log_rules(&asked, &noted.firewall);
     let answered = match prepared {
         Ok(Prepared::Preflight(answer)) => return Ok(answer.map(Into::into)),
         Ok(Prepared::Candidate(candidate)) => {
-            decide::<S>(gateway, candidate, &asked, on_upgrade, place).await
+            let deciding = decide::<S>(gateway, candidate, &asked, on_upgrade, place);
+            deciding.await.map(|decided| match decided {
+                Decided::Accepted(answer) => Decided::Accepted(answer.map(Into::into)),
+                Decided::Rejected(answer) => Decided::Rejected(answer.map(Into::into)),
+            })
+        }
+        Ok(Prepared::Exchange(ready)) => {
+            let answering = have_answered(gateway, *ready, body, &asked, place);
+            Box::pin(answering).await.map(Decided::Rejected)
         }
         Err(refusal) => Err(refusal),
     };
     let mut answer = match answered {
-        Ok(Decided::Accepted(answer)) => return Ok(answer.map(Into::into)),
+        Ok(Decided::Accepted(answer)) => return Ok(answer),
         Ok(Decided::Rejected(mut answer)) => {
             if gateway.services().table().config.is_shared(normal.host()) {
                 pages::save(answer.headers_mut());
@@ -319,14 +344,14 @@ pub(crate) async fn answer<S: Handover>(
             if refusal.is_silent() {
                 return Err(Dropped);
             }
-            answer
+            answer.map(Into::into)
         }
     };
     if connects {
         decline(&mut answer);
     }
-    pages::expose(&mut answer, &parts.headers, noted.led.as_deref());
-    Ok(answer.map(Into::into))
+    pages::expose(answer.headers_mut(), &parts.headers, noted.led.as_deref());
+    Ok(answer)
 }
 
 /// Makes an answer without a connection one that the peer takes for that: over
@@ -366,6 +391,46 @@ async fn prepare(
     prepared
 }
 
+/// Has a function answer a request, unless its place is needed for another peer
+/// before there is an answer.
+async fn have_answered(
+    gateway: &Arc<Gateway>,
+    ready: Ready,
+    body: Incoming,
+    asked: &Asked<'_>,
+    place: Place,
+) -> Result<Response<AnswerBody>, Refusal> {
+    let id = asked.id;
+    let name = ready.service.alias.function().clone();
+    let mut waiting = Waiting {
+        gateway,
+        asked,
+        decided: false,
+    };
+    let slot = place.clone();
+    let deciding = slot.slot().decide();
+    let answering = exchange::answer(gateway, ready, body, place);
+    let answered = tokio::select! {
+        biased;
+        answered = answering => answered,
+        () = deciding.displaced() => Err(Refusal::Requests),
+    };
+    waiting.decided = true;
+    drop(deciding);
+    let answered = match answered {
+        Ok(Exchanged::Answer(answer)) => Ok(answer),
+        // It has left the request for its place as a connection: a peer that goes
+        // now is one that ends.
+        Ok(Exchanged::Held(holding)) => Box::pin(held::hold(gateway, *holding)).await,
+        Err(refusal) => Err(refusal),
+    };
+    answered.inspect_err(|refusal| {
+        if let Refusal::Answer(details) = refusal {
+            tracing::warn!(request = %id, function = %name, %details, "an answer of a function is not valid");
+        }
+    })
+}
+
 /// Has a function decide about a handshake, unless its place is needed for
 /// another peer.
 async fn decide<S: Handover>(
@@ -374,7 +439,7 @@ async fn decide<S: Handover>(
     asked: &Asked<'_>,
     on_upgrade: OnUpgrade,
     place: Place,
-) -> Result<Decided, Refusal> {
+) -> Result<Decided<Full<Bytes>>, Refusal> {
     let id = asked.id;
     let name = candidate.service.alias.function().clone();
     let mut waiting = Waiting {
@@ -501,7 +566,7 @@ async fn answer_reserved(
     answer
 }
 
-/// Answers a request of a publisher; `None` for any other. One that `connects` is
+/// Answers a request of a publisher; hands the body of any other back. One that `connects` is
 /// none, and reaches no function on the listener of publishers.
 async fn publisher(
     site: &Site,
@@ -509,17 +574,20 @@ async fn publisher(
     asked: &Asked<'_>,
     sent: &Uri,
     (body, connects): (Incoming, bool),
-) -> Option<Result<Response<AnswerBody>, Dropped>> {
+) -> Result<Result<Response<AnswerBody>, Dropped>, Incoming> {
     let mut noted = Noted::default();
     if connects {
         let none = || refuse(&site.gateway, &Refusal::not_found(), asked, &noted);
-        return (site.listener == Listener::Api).then(|| Ok(none().map(Into::into)));
+        return match site.listener {
+            Listener::Api => Ok(Ok(none().map(Into::into))),
+            _ => Err(body),
+        };
     }
     let answering = outside::answer(site, normal, asked, sent, &mut noted, body);
     // Boxed: most requests are not for publishers.
     let answered = Box::pin(answering).await?;
     log_rules(asked, &noted.firewall);
-    Some(answered.or_else(|refusal| {
+    Ok(answered.or_else(|refusal| {
         let answer = refuse(&site.gateway, &refusal, asked, &noted);
         match refusal.is_silent() {
             true => Err(Dropped),

@@ -16,6 +16,7 @@ mod arrival;
 mod connection;
 mod cookie;
 mod dialect;
+mod exchange;
 pub mod front;
 #[doc(hidden)]
 pub mod fuzzing;

@@ -47,7 +47,7 @@ pub trait Outside: fmt::Debug + Send + Sync + 'static {
     ) -> BoxFuture<'_, Response<AnswerBody>>;
 }
 
-/// Answers a request from outside; `None` if it is not one.
+/// Answers a request from outside; hands its body back if it is not one.
 pub(crate) async fn answer(
     site: &Site,
     normal: &Normal,
@@ -55,15 +55,17 @@ pub(crate) async fn answer(
     sent: &Uri,
     noted: &mut Noted,
     body: Incoming,
-) -> Option<Result<Response<AnswerBody>, Refusal>> {
+) -> Result<Result<Response<AnswerBody>, Refusal>, Incoming> {
     let outside = site.outside.as_ref();
-    let outside = outside.filter(|_| is_outside(site, normal, asked.parts))?;
+    let Some(outside) = outside.filter(|_| is_outside(site, normal, asked.parts)) else {
+        return Err(body);
+    };
     let services = site.gateway.services();
     let table = services.table();
     let request = (normal, asked.parts);
     let passing = admit::pass::<Denied>(services, &table, request, asked.peer, (&asked.id, noted));
     if let Err(refusal) = passing.await {
-        return Some(Err(refusal.into()));
+        return Ok(Err(refusal.into()));
     }
     drop(table);
     let caller = Caller {
@@ -72,7 +74,7 @@ pub(crate) async fn answer(
         id: asked.id.to_string(),
     };
     let request = boxed(Request::from_parts(asked.parts.clone(), body));
-    Some(Ok(outside.answer(request, caller).await))
+    Ok(Ok(outside.answer(request, caller).await))
 }
 
 /// Whether a request is for publishers.

@@ -23,9 +23,9 @@ pub(crate) fn preflight(headers: HeaderMap) -> Answer {
 
 /// Lets pages read an answer to a request with these headers, as its trigger
 /// says.
-pub(crate) fn expose(answer: &mut Answer, asked: &HeaderMap, led: Option<&Service>) {
+pub(crate) fn expose(headers: &mut HeaderMap, asked: &HeaderMap, led: Option<&Service>) {
     if let Some(cors) = led.and_then(|service| service.trigger.cors.as_ref()) {
-        cors::expose(cors, asked, answer.headers_mut());
+        cors::expose(cors, asked, headers);
     }
 }
 

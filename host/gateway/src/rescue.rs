@@ -89,7 +89,16 @@ pub enum Refusal {
         "the host has too many handshakes to decide, most of them of this peer: try again later"
     )]
     Requests,
-    /// The function's `upgrade` failed.
+    /// The body of the request is larger than the function allows, in bytes.
+    #[error("the body of the request has more than {0} bytes")]
+    RequestBody(u64),
+    /// The body of the request ends before its end, or does not come.
+    #[error("the body of the request did not come in time, or is not what was announced")]
+    RequestBodyIncomplete,
+    /// The exchange has lasted for `stream_time`, and there is no answer.
+    #[error("the request has taken too long")]
+    StreamTime,
+    /// The function failed.
     #[error("the function failed: {}", .0.reason())]
     Fault(Fault),
     /// The function's answer breaks the contract; the log has the details.
@@ -119,6 +128,9 @@ impl Refusal {
             Self::BackedOff(_) => "backed_off",
             Self::Attached => "attached_bytes",
             Self::Requests => "requests",
+            Self::RequestBody(_) => "request_body_bytes",
+            Self::RequestBodyIncomplete => "request_body_incomplete",
+            Self::StreamTime => "stream_time",
             Self::Fault(fault) => fault.label(),
             Self::Answer(_) => "bad_answer",
         }
@@ -139,6 +151,7 @@ impl Refusal {
             Self::Denied(Denied::Reached(Reached::Connections))
             | Self::NotDeployed
             | Self::BackedOff(_)
+            | Self::StreamTime
             | Self::Answer(_) => "function",
             Self::Denied(_)
             | Self::PlainHttp
@@ -148,6 +161,8 @@ impl Refusal {
             | Self::Version
             | Self::Affinity
             | Self::NoAffinity
+            | Self::RequestBody(_)
+            | Self::RequestBodyIncomplete
             | Self::Requests => "peer",
             Self::Fault(fault) => blamed(fault.blame()),
         }
@@ -193,7 +208,11 @@ impl Refusal {
             | Self::BackedOff(_)
             | Self::Attached
             | Self::Requests => StatusCode::SERVICE_UNAVAILABLE,
-            Self::Fault(Fault::HandlerTimeout | Fault::CpuTimeout) => StatusCode::GATEWAY_TIMEOUT,
+            Self::RequestBody(_) => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::RequestBodyIncomplete => StatusCode::BAD_REQUEST,
+            Self::StreamTime | Self::Fault(Fault::HandlerTimeout | Fault::CpuTimeout) => {
+                StatusCode::GATEWAY_TIMEOUT
+            }
             Self::Fault(fault) if fault.blame() == Blame::Host => StatusCode::INTERNAL_SERVER_ERROR,
             Self::Fault(_) | Self::Answer(_) => StatusCode::BAD_GATEWAY,
         }
@@ -337,6 +356,8 @@ impl From<UpgradeError> for Refusal {
             UpgradeError::NotDeployed => Self::NotDeployed,
             UpgradeError::Affinity => Self::Affinity,
             UpgradeError::NoAffinity => Self::NoAffinity,
+            // Of the versions of an alias, some have the handler.
+            UpgradeError::NoHandler => Self::UpgradeRequired,
             UpgradeError::Full => Self::Full,
             UpgradeError::BackedOff(left) => Self::BackedOff(left),
             UpgradeError::Fault(fault) => Self::Fault(fault),
@@ -394,6 +415,9 @@ mod tests {
             Refusal::BackedOff(Duration::from_secs(1)),
             Refusal::Attached,
             Refusal::Requests,
+            Refusal::RequestBody(1),
+            Refusal::RequestBodyIncomplete,
+            Refusal::StreamTime,
             Refusal::Answer(String::new()),
         ];
         let firewall = [

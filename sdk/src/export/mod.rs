@@ -8,6 +8,7 @@
 
 pub(crate) mod channel_handler;
 pub(crate) mod firewall;
+pub(crate) mod http;
 
 use std::marker::PhantomData;
 
@@ -44,6 +45,9 @@ use crate::upgrade::UpgradeRequest;
 /// openline_sdk::export!(Echo);
 /// ```
 ///
+/// With `export!(Echo, http)` the function also answers requests, with
+/// [`Handler::request`](crate::Handler::request).
+///
 /// ```compile_fail,E0428
 /// # use openline_sdk::prelude::*;
 /// # #[derive(Default)]
@@ -60,6 +64,29 @@ use crate::upgrade::UpgradeRequest;
 #[macro_export]
 macro_rules! export {
     ($handler:ty) => {
+        $crate::export!(@ $handler, {});
+    };
+    ($handler:ty, http) => {
+        #[doc(hidden)]
+        const _THE_EXPORTED_HTTP_HANDLER: () = ();
+        $crate::export!(@ $handler, {
+            impl $crate::raw::HttpFunction for OpenlineExportedFunction {
+                fn request(
+                    request: $crate::http::Request<$crate::http::Body>,
+                ) -> $crate::http::Response<$crate::http::Body> {
+                    <Self as $crate::raw::PlainFunction>::with(|handler| {
+                        $crate::Handler::request(handler, request)
+                    })
+                }
+            }
+
+            #[cfg(target_family = "wasm")]
+            $crate::raw::plain_http::export_plain_http!(
+                OpenlineExportedFunction with_types_in $crate::raw::plain_http
+            );
+        });
+    };
+    (@ $handler:ty, { $($http:tt)* }) => {
         #[doc(hidden)]
         const _THE_EXPORTED_HANDLER: () = {
             struct OpenlineExportedFunction;
@@ -82,6 +109,7 @@ macro_rules! export {
             type OpenlineHibernation = $crate::raw::Plain<OpenlineExportedFunction>;
             #[cfg(target_family = "wasm")]
             $crate::raw::both::export_both!(OpenlineHibernation with_types_in $crate::raw::both);
+            $($http)*
             // On other targets nothing calls the handler, but it is not dead
             // code.
             #[cfg(not(target_family = "wasm"))]
@@ -110,6 +138,28 @@ macro_rules! export {
 #[macro_export]
 macro_rules! export_async {
     ($handler:ty) => {
+        $crate::export_async!(@ $handler, {});
+    };
+    ($handler:ty, http) => {
+        #[doc(hidden)]
+        const _THE_EXPORTED_HTTP_HANDLER: () = ();
+        $crate::export_async!(@ $handler, {
+            impl $crate::raw::AsyncHttpFunction for OpenlineExportedFunction {
+                async fn request(
+                    request: $crate::http::Request<$crate::http::AsyncBody>,
+                ) -> $crate::http::Response<$crate::http::AsyncBody> {
+                    let handler = <Self as $crate::raw::AsyncFunction>::handler();
+                    $crate::AsyncHandler::request(handler, request).await
+                }
+            }
+
+            #[cfg(target_family = "wasm")]
+            $crate::raw::asynchronous_http::export_asynchronous_http!(
+                OpenlineExportedFunction with_types_in $crate::raw::asynchronous_http
+            );
+        });
+    };
+    (@ $handler:ty, { $($http:tt)* }) => {
         #[doc(hidden)]
         const _THE_EXPORTED_HANDLER: () = {
             struct OpenlineExportedFunction;
@@ -137,6 +187,7 @@ macro_rules! export_async {
             type OpenlineHibernation = $crate::raw::Asynchronous<OpenlineExportedFunction>;
             #[cfg(target_family = "wasm")]
     $crate::raw::both::export_both!(OpenlineHibernation with_types_in $crate::raw::both);
+            $($http)*
             // On other targets nothing calls the handler, but it is not dead
             // code.
             #[cfg(not(target_family = "wasm"))]

@@ -76,6 +76,12 @@ limits! {
         /// The body of a rejection, or of a firewall function's answer: an
         /// explanation, not a document.
         rejection_body_bytes: Bytes = 64 * KIB, 0 => MIB; "502; 503 for a firewall function"
+        /// The body of a request that a function answers. Function Compute has the
+        /// same limit. It streams: the host never has all of it.
+        request_body_bytes: Bytes = 32 * MIB, 0 => 1024 * GIB; "413"
+        /// One exchange of HTTP, from the head of its request to the end of its answer.
+        /// As `connection_time`: what lasts longer is rather an answer that is held.
+        stream_time: Time = 15 * MINUTE, 10 => 365 * DAY, or none; "504, or the answer is cut off"
         /// One message, in either direction. Function Compute has the same
         /// limit. The host may have to hold the largest message in one piece
         /// for each connection.

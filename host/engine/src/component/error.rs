@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use openline_hint::Hint;
 
 use crate::contract::handlers::{
-    ASYNC_CHANNEL, ASYNC_FIREWALL, ASYNC_WEBSOCKET, CHANNEL, FIREWALL, WEBSOCKET,
+    ASYNC_CHANNEL, ASYNC_FIREWALL, ASYNC_HTTP, ASYNC_WEBSOCKET, CHANNEL, FIREWALL, HTTP, WEBSOCKET,
 };
 
 /// Why a component cannot be a function.
@@ -61,7 +61,7 @@ pub enum LoadError {
     Damaged(String),
     /// It exports no handler.
     #[error(
-        "the component exports no WebSocket handler (`{WEBSOCKET}` or `{ASYNC_WEBSOCKET}`), none of the firewall (`{FIREWALL}` or `{ASYNC_FIREWALL}`) and none of channels (`{CHANNEL}` or `{ASYNC_CHANNEL}`); it exports {0}"
+        "the component exports no WebSocket handler (`{WEBSOCKET}` or `{ASYNC_WEBSOCKET}`), none of HTTP (`{HTTP}` or `{ASYNC_HTTP}`), none of the firewall (`{FIREWALL}` or `{ASYNC_FIREWALL}`) and none of channels (`{CHANNEL}` or `{ASYNC_CHANNEL}`); it exports {0}"
     )]
     NoHandler(String),
     /// It exports a handler in both call styles.
@@ -138,7 +138,7 @@ impl Hint for LoadError {
             Self::BothHandlers => "export one handler of each kind, plain or asynchronous",
             Self::WrongTypes(_) => "build it with the SDK of this release",
             Self::UnknownImport(_) => {
-                "a function may import version 0.2 of openline:websocket, openline:channels, openline:alarms and openline:state, and wasi 0.2, an asynchronous one also wasi 0.3; to wait for an outbox, plain handlers have `block_until_writable` and asynchronous ones `writable`"
+                "a function may import version 0.2 of openline:websocket, openline:channels, openline:alarms and openline:state, and wasi 0.2 with wasi:http, an asynchronous one also wasi 0.3; to wait for an outbox, plain handlers have `block_until_writable` and asynchronous ones `writable`"
             }
             Self::Compile(_) => "build it again; if it stays, report it with the component",
             Self::Start(_) => "look for code that runs before the first call, and at memory_bytes",

@@ -33,6 +33,14 @@ pub struct Contract {
     pub lifting: u32,
 }
 
+impl Contract {
+    /// Whether the component uses an interface of the contract.
+    pub(crate) fn is_ours(&self) -> bool {
+        let mut imports = self.imports.iter();
+        self.handlers.has_own() || imports.any(|name| name.starts_with("openline:"))
+    }
+}
+
 /// Inspects a component without compiling it.
 pub fn inspect(bytes: &[u8]) -> Result<Contract, LoadError> {
     if !bytes.starts_with(b"\0asm") {

@@ -20,6 +20,9 @@ pub(crate) struct Loaded<T: 'static> {
     /// How its instances make calls.
     pub(crate) style: CallStyle,
     pub(crate) metered: bool,
+    /// Whether it uses an interface of the contract. One that does not was made for
+    /// other hosts, most of which make an instance for each request.
+    pub(crate) is_ours: bool,
     /// How many of the host's `instances` one instance takes.
     pub(crate) places: u32,
     pre: InstancePre<T>,
@@ -43,6 +46,7 @@ impl<T: Send + 'static> Loaded<T> {
             engine: component.engine().clone(),
             style: contract.handlers.call_style(),
             metered,
+            is_ours: contract.is_ours(),
             places: places(component, contract),
             pre,
             indices,
@@ -63,6 +67,11 @@ impl<T: Send + 'static> Loaded<T> {
     /// Whether it has a handler of channels.
     pub(crate) fn takes_publications(&self) -> bool {
         self.indices.has_channel()
+    }
+
+    /// The call style of its HTTP handler, if it has one.
+    pub(crate) fn http(&self) -> Option<CallStyle> {
+        self.indices.http()
     }
 
     /// Whether it has a handler for alarms.

@@ -8,9 +8,12 @@ use wasmtime::component::{
     Component, ComponentExportIndex, ComponentNamedList, Instance, Lower, Resource, TypedFunc,
 };
 
+use wasmtime_wasi_http::p2::bindings::http::types as http_plain;
+use wasmtime_wasi_http::p3::bindings::http::types as http_async;
+
 use super::bindings::{MessageOwned, MessageRef, common, firewall, publications, rpc_types, types};
 use super::convert::Decision;
-use super::handlers::{Handler, Handlers};
+use super::handlers::{CallStyle, Handler, Handlers};
 use super::handles::Handle;
 
 /// Where the functions of the handlers are in a component.
@@ -21,6 +24,7 @@ pub(crate) struct Indices {
     inspect: Option<ComponentExportIndex>,
     published: Option<ComponentExportIndex>,
     call: Option<ComponentExportIndex>,
+    http: Option<(CallStyle, ComponentExportIndex)>,
 }
 
 struct WebSocketIndices {
@@ -40,6 +44,7 @@ pub(crate) struct Exports<M: 'static> {
     pub(crate) inspect: Option<TypedFunc<(firewall::Request,), (firewall::Verdict,)>>,
     pub(crate) published: Option<PublishedExport>,
     pub(crate) call: Option<CallExport>,
+    pub(crate) http: Option<HttpExport>,
 }
 
 /// The functions of a WebSocket handler.
@@ -58,6 +63,30 @@ pub(crate) type PublishedExport = TypedFunc<(String, Vec<publications::Publicati
 
 /// The arguments are connection, method and data.
 type CallExport = TypedFunc<(Connection, String, MessageOwned), (RpcResult,)>;
+
+/// The function of an HTTP handler, in its call style.
+#[derive(Clone, Copy)]
+pub(crate) enum HttpExport {
+    /// `wasi:http/incoming-handler` 0.2: it writes the answer's body and returns.
+    Plain(PlainHttpExport),
+    /// `wasi:http/handler` 0.3: it returns the answer, whose body may still come.
+    Async(AsyncHttpExport),
+}
+
+/// The arguments are the request, and where the answer goes.
+pub(crate) type PlainHttpExport = TypedFunc<
+    (
+        Resource<http_plain::IncomingRequest>,
+        Resource<http_plain::ResponseOutparam>,
+    ),
+    (),
+>;
+
+/// From a request to an answer.
+pub(crate) type AsyncHttpExport = TypedFunc<
+    (Resource<http_async::Request>,),
+    (Result<Resource<http_async::Response>, http_async::ErrorCode>,),
+>;
 
 /// The result of `call`.
 pub(crate) type RpcResult = Result<common::Message, rpc_types::RpcError>;
@@ -105,6 +134,10 @@ impl Indices {
             inspect: find(Handler::Firewall, "inspect")?,
             published: find(Handler::Channel, "published")?,
             call: find(Handler::Rpc, "call")?,
+            http: match (handlers.get(Handler::Http), find(Handler::Http, "handle")?) {
+                (Some(style), Some(handle)) => Some((style, handle)),
+                _ => None,
+            },
         })
     }
 
@@ -126,6 +159,11 @@ impl Indices {
     /// Whether there is a handler of channels.
     pub(crate) fn has_channel(&self) -> bool {
         self.published.is_some()
+    }
+
+    /// The call style of the HTTP handler, if there is one.
+    pub(crate) fn http(&self) -> Option<CallStyle> {
+        self.http.as_ref().map(|(style, _)| *style)
     }
 
     /// The functions of one instance.
@@ -165,6 +203,15 @@ impl Indices {
             },
             call: match self.call {
                 Some(index) => Some(instance.get_typed_func(&mut *store, index)?),
+                None => None,
+            },
+            http: match self.http {
+                Some((CallStyle::Plain, index)) => Some(HttpExport::Plain(
+                    instance.get_typed_func(&mut *store, index)?,
+                )),
+                Some((CallStyle::Async, index)) => Some(HttpExport::Async(
+                    instance.get_typed_func(&mut *store, index)?,
+                )),
                 None => None,
             },
         })

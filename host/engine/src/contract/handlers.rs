@@ -24,6 +24,8 @@ pub enum Handler {
     Channel,
     /// What peers of connections call, and wait for.
     Rpc,
+    /// Requests of HTTP: an interface of WASI, not of the contract.
+    Http,
 }
 
 /// An interface of the contract that a component may export.
@@ -40,10 +42,12 @@ pub(crate) const FIREWALL: &str = "openline:firewall/firewall@0.2.0";
 pub(crate) const ASYNC_FIREWALL: &str = "openline:firewall/async-firewall@0.2.0";
 pub(crate) const CHANNEL: &str = "openline:channels/channel-handler@0.2.0";
 pub(crate) const ASYNC_CHANNEL: &str = "openline:channels/async-channel-handler@0.2.0";
+pub(crate) const HTTP: &str = "wasi:http/incoming-handler@0.2.0";
+pub(crate) const ASYNC_HTTP: &str = "wasi:http/handler@0.3.0";
 
-const INTERFACES: [Interface; 11] = {
+const INTERFACES: [Interface; 13] = {
     use CallStyle::{Async, Plain};
-    use Handler::{Alarm, Channel, Firewall, Hibernation, Rpc, WebSocket};
+    use Handler::{Alarm, Channel, Firewall, Hibernation, Http, Rpc, WebSocket};
     const fn interface(handler: Handler, style: CallStyle, name: &'static str) -> Interface {
         Interface {
             handler,
@@ -67,6 +71,8 @@ const INTERFACES: [Interface; 11] = {
         interface(Channel, Async, ASYNC_CHANNEL),
         interface(Rpc, Plain, "openline:channels/rpc-handler@0.2.0"),
         interface(Rpc, Async, "openline:channels/async-rpc-handler@0.2.0"),
+        interface(Http, Plain, HTTP),
+        interface(Http, Async, ASYNC_HTTP),
     ]
 };
 
@@ -77,7 +83,7 @@ pub struct Handlers(BTreeMap<Handler, CallStyle>);
 /// Why the host cannot serve a component with such exports.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Unserved {
-    /// It exports no WebSocket handler, and none of the firewall or of channels.
+    /// It exports no handler of WebSockets, of HTTP, of the firewall or of channels.
     NoHandler,
     /// It exports one of these handlers in each call style.
     BothHandlers,
@@ -105,9 +111,11 @@ impl Interface {
 
     /// Whether instances that make their calls in a style call it. The call of
     /// `hibernate` is an instance's last and has no other beside it, so every
-    /// instance can make it.
+    /// instance can make it; and so is that of a plain HTTP handler, which has an
+    /// instance of its own.
     fn is_called_in(&self, style: CallStyle) -> bool {
-        self.style == style || self.handler == Handler::Hibernation
+        let is_alone = matches!(self.handler, Handler::Hibernation | Handler::Http);
+        self.style == style || is_alone && self.style == CallStyle::Plain
     }
 }
 
@@ -115,8 +123,9 @@ impl Interface {
 
 impl Handlers {
     /// Those among the exports of a component. A function serves WebSocket
-    /// connections, decides for the firewall or is woken by channels, so it has
-    /// one of these handlers, in one call style; its other handlers have the same.
+    /// connections, answers requests, decides for the firewall or is woken by
+    /// channels, so it has one of these handlers, in one call style; its other
+    /// handlers have the same.
     pub(crate) fn of(exports: &[String]) -> Result<Self, Unserved> {
         let interfaces = || exports.iter().filter_map(|export| Interface::of(export));
         let style_of = |handler: Handler| {
@@ -134,9 +143,11 @@ impl Handlers {
         let websocket = style_of(Handler::WebSocket)?;
         let firewall = style_of(Handler::Firewall)?;
         let channel = style_of(Handler::Channel)?;
+        let http = style_of(Handler::Http)?;
         let style = websocket
             .or(firewall)
             .or(channel)
+            .or(http)
             .ok_or(Unserved::NoHandler)?;
         // One that is left over from another version would never be called, and
         // its author would look for the reason for long.
@@ -145,7 +156,9 @@ impl Handlers {
                 let has_peers = it.handler != Handler::Rpc || websocket.is_some();
                 it.is_called_in(style) && has_peers
             });
-            export.starts_with("openline:") && !called
+            let is_ours = export.starts_with("openline:");
+            let is_http = Interface::of(export).is_some_and(|it| it.handler == Handler::Http);
+            (is_ours || is_http) && !called
         };
         let uncalled: Vec<_> = exports.iter().filter(is_uncalled).cloned().collect();
         if !uncalled.is_empty() {
@@ -169,6 +182,11 @@ impl Handlers {
         } else {
             CallStyle::Plain
         }
+    }
+
+    /// Whether one of them is of the contract.
+    pub(crate) fn has_own(&self) -> bool {
+        self.0.keys().any(|handler| *handler != Handler::Http)
     }
 
     /// The name of a handler's interface, if the component exports it.
@@ -281,6 +299,43 @@ mod tests {
         assert_eq!(of(&[CHANNEL, ASYNC_CHANNEL]), Err(Unserved::BothHandlers));
         let uncalled = Unserved::NotCalled(vec![ASYNC_CHANNEL.to_owned()]);
         assert_eq!(of(&[WEBSOCKET, ASYNC_CHANNEL]), Err(uncalled));
+    }
+
+    #[test]
+    fn an_http_handler_is_of_any_patch_and_stands_alone_or_beside_another() {
+        for (exports, style, http) in [
+            (vec![HTTP], CallStyle::Plain, CallStyle::Plain),
+            (
+                vec!["wasi:http/incoming-handler@0.2.12", WEBSOCKET],
+                CallStyle::Plain,
+                CallStyle::Plain,
+            ),
+            (vec![ASYNC_HTTP], CallStyle::Async, CallStyle::Async),
+            (
+                vec![ASYNC_WEBSOCKET, "wasi:http/handler@0.3.1"],
+                CallStyle::Async,
+                CallStyle::Async,
+            ),
+            (
+                vec![ASYNC_WEBSOCKET, HTTP],
+                CallStyle::Async,
+                CallStyle::Plain,
+            ),
+        ] {
+            let handlers = of(&exports).unwrap();
+            assert_eq!(handlers.get(Handler::Http), Some(http), "{exports:?}");
+            assert_eq!(handlers.call_style(), style, "{exports:?}");
+        }
+        assert_eq!(of(&[HTTP, ASYNC_HTTP]), Err(Unserved::BothHandlers));
+        let uncalled = Unserved::NotCalled(vec![ASYNC_HTTP.to_owned()]);
+        assert_eq!(of(&[WEBSOCKET, ASYNC_HTTP]), Err(uncalled));
+        for other in [
+            "wasi:http/handler@0.3.0-rc-2026-03-15",
+            "wasi:http/incoming-handler@0.1.0",
+            "wasi:http/proxy@0.2.0",
+        ] {
+            assert_eq!(of(&[other]), Err(Unserved::NoHandler), "{other}");
+        }
     }
 
     #[test]

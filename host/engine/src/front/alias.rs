@@ -197,10 +197,7 @@ impl Alias {
     /// Where a connection of this affinity value is served that takes no seat, as
     /// the split says now, and that split. `None` if the alias has no version.
     pub fn unseated(&self, key: Option<Box<str>>) -> Option<(Unseated, Arc<Split>)> {
-        let (generation, split) = {
-            let led = self.led.read();
-            (self.generation(), Arc::clone(&led.split))
-        };
+        let (generation, split) = self.led_now();
         let point = match &key {
             Some(key) => point_of(key),
             None => self.next_point(),
@@ -212,6 +209,12 @@ impl Alias {
             key,
         };
         Some((unseated, split))
+    }
+
+    /// Where it leads now, with the generation of that.
+    pub(super) fn led_now(&self) -> (u64, Arc<Split>) {
+        let led = self.led.read();
+        (self.generation(), Arc::clone(&led.split))
     }
 
     /// The point of the next connection. Steps of 61 visit each of the hundred
@@ -230,10 +233,7 @@ impl Alias {
         let mut own_point = None;
         let mut request = Box::new(request);
         for _ in 0..UPGRADE_TRIES_MAX {
-            let (generation, split) = {
-                let led = self.led.read();
-                (self.generation(), Arc::clone(&led.split))
-            };
+            let (generation, split) = self.led_now();
             let key = split.key_of(&request);
             let key = key.map_err(|NoValue| UpgradeError::NoAffinity)?;
             if key
@@ -252,6 +252,7 @@ impl Alias {
                 key: key.as_deref(),
                 joins: true,
                 follows: split.migration == Migration::Pin,
+                ..Wanted::default()
             };
             match version.ask(request, wanted, asked).await? {
                 Ok(Ok((acceptance, seat))) => {

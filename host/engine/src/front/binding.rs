@@ -298,6 +298,7 @@ impl Binding {
             key: self.key.as_deref(),
             joins: false,
             follows: self.follows,
+            ..Wanted::default()
         }
     }
 

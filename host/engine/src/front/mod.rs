@@ -6,6 +6,7 @@ pub mod alias;
 pub mod binding;
 mod inspect;
 mod options;
+pub mod request;
 mod ring;
 pub mod runtime;
 mod split;

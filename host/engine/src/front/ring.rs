@@ -37,6 +37,7 @@ async fn ring(alias: &Alias, key: &str, call: AlarmCall) -> Option<Called> {
         key: has_affinity.then_some(key),
         joins: false,
         follows: split.migration == Migration::Pin,
+        ..Wanted::default()
     };
     give(version, wanted, |seat, reply| Job::Alarm(call, seat, reply)).await
 }
@@ -52,8 +53,7 @@ async fn hear(alias: &Alias, batch: Batch) -> Option<Called> {
     };
     let wanted = Wanted {
         key: Some(CHANNELS_KEY),
-        joins: false,
-        follows: false,
+        ..Wanted::default()
     };
     let job = |seat, reply| Job::Published(Box::new(batch), seat, reply);
     give(version, wanted, job).await

@@ -1,10 +1,15 @@
 //! The callers that wait for a call in flight, and their answers.
 
+use std::sync::Arc;
+
 use openline_core::event::{Acceptance, Rejection};
 use openline_core::fault::Fault;
 use openline_core::inspection::Verdict;
 
 use super::end::Freed;
+use super::exchange::{
+    Exchange, RequestOutcome, RequestReply, ResponseBody, Streaming, WrittenBody,
+};
 use super::mailbox::{
     AlarmOutcome, AlarmReply, EventOutcome, InspectOutcome, InspectReply, Turn, UpgradeOutcome,
     UpgradeReply,
@@ -19,6 +24,8 @@ pub(crate) enum Asker {
     /// An alarm without a connection, or publications.
     Alarm(Seat, AlarmReply),
     Inspect(Seat, InspectReply),
+    /// Of a plain call: the answer may have left, and the call goes on.
+    Request(Seat, RequestReply),
 }
 
 impl Asker {
@@ -34,6 +41,12 @@ impl Asker {
             // These are answered with their decisions.
             Self::Upgrade(_, reply) => drop(reply.send(UpgradeOutcome::Fault(Fault::Host))),
             Self::Inspect(_, reply) => drop(reply.send(InspectOutcome::Fault(Fault::Host))),
+            Self::Request(seat, reply) => {
+                // The next request finds room there.
+                drop(seat);
+                let text = "its call has returned without an answer".to_owned();
+                reply.give(RequestOutcome::Invalid(text));
+            }
         }
     }
 
@@ -48,6 +61,7 @@ impl Asker {
             Self::Event(turn) => turn.finish(EventOutcome::Done),
             Self::Alarm(_, reply) => drop(reply.send(AlarmOutcome::Done)),
             Self::Inspect(_, reply) => drop(reply.send(InspectOutcome::Fault(Fault::Host))),
+            Self::Request(_, reply) => reply.give(RequestOutcome::Fault(Fault::Host)),
         }
     }
 
@@ -63,6 +77,32 @@ impl Asker {
         }
     }
 
+    /// Answers with the answer to a request, whose body may still come: it keeps the
+    /// seat until then.
+    pub(crate) fn answered(self, answer: http::Response<WrittenBody>, exchange: &Arc<Exchange>) {
+        match self {
+            Self::Request(seat, reply) => {
+                exchange.answer();
+                let seat = Streaming::new(seat);
+                let exchange = Arc::clone(exchange);
+                let answer = answer.map(|body| ResponseBody::new(body, exchange, Some(seat)));
+                reply.give(RequestOutcome::Answered(answer));
+            }
+            other => other.done(),
+        }
+    }
+
+    /// Answers that a request has no answer, and why.
+    pub(crate) fn invalid(self, why: String) {
+        match self {
+            Self::Request(seat, reply) => {
+                drop(seat);
+                reply.give(RequestOutcome::Invalid(why));
+            }
+            other => other.done(),
+        }
+    }
+
     /// Answers that the host has no room.
     pub(super) fn refuse(self, _freed: &Freed) {
         match self {
@@ -70,6 +110,7 @@ impl Asker {
             Self::Event(turn) => turn.finish(EventOutcome::Full),
             Self::Alarm(_, reply) => drop(reply.send(AlarmOutcome::Full)),
             Self::Inspect(_, reply) => drop(reply.send(InspectOutcome::Full)),
+            Self::Request(_, reply) => reply.give(RequestOutcome::Full),
         }
     }
 
@@ -81,6 +122,7 @@ impl Asker {
             Self::Event(turn) => turn.finish(EventOutcome::Fault(fault)),
             Self::Alarm(_, reply) => drop(reply.send(AlarmOutcome::Fault(fault))),
             Self::Inspect(_, reply) => drop(reply.send(InspectOutcome::Fault(fault))),
+            Self::Request(_, reply) => reply.give(RequestOutcome::Fault(fault)),
         }
     }
 }

@@ -4,17 +4,40 @@
 
 use std::future::Future;
 use std::pin::{Pin, pin};
-use std::task::Poll;
+use std::task::{Poll, Waker};
 use std::time::Duration;
 
 use openline_core::fault::Fault;
-use tokio::time::Sleep;
+use tokio::time::{Instant, Sleep};
 use tracing::field;
 
+use super::exchange::Exchange;
 use super::program::Program;
 use super::run::Run;
 use super::turns::Gate;
 use crate::component::failure::Failure;
+
+/// When a call must have returned.
+pub(crate) trait Due {
+    /// When it must have, if it paused for the first time at `paused`. Asked at each
+    /// pause; one that moves sees to it that the waker is woken.
+    fn due(&self, paused: Instant, waker: &Waker) -> Instant;
+}
+
+/// So long after its first pause.
+struct Within(Duration);
+
+impl Due for Within {
+    fn due(&self, paused: Instant, _: &Waker) -> Instant {
+        paused + self.0
+    }
+}
+
+impl Due for Exchange {
+    fn due(&self, _: Instant, waker: &Waker) -> Instant {
+        Self::due(self, waker)
+    }
+}
 
 /// Runs guest code in its turn, for at most `time`, usually `handler_timeout`.
 /// Each time it pauses, the connections that it wrote to are woken.
@@ -23,11 +46,20 @@ pub(crate) async fn enforce<T>(
     time: Duration,
     call: impl Future<Output = wasmtime::Result<T>>,
 ) -> Result<T, Failure> {
+    enforce_due(run, &Within(time), call).await
+}
+
+/// The same for a call that must have returned when it is due.
+pub(crate) async fn enforce_due<T>(
+    run: &Run,
+    time: &impl Due,
+    call: impl Future<Output = wasmtime::Result<T>>,
+) -> Result<T, Failure> {
     let mut call = pin!(call);
     let mut gate = Gate::default();
     run.clock.start_over(1);
     // Most calls return in their first poll and never see a timer.
-    let mut timeout: Option<Pin<Box<Sleep>>> = None;
+    let mut timeout: Option<(Instant, Pin<Box<Sleep>>)> = None;
     let enforced = std::future::poll_fn(|cx| {
         if let Poll::Ready(permit) = gate.poll(cx, &run.clock, &run.long_runs) {
             run.enter();
@@ -39,8 +71,18 @@ pub(crate) async fn enforce<T>(
                 Poll::Pending => run.clock.pause(),
             }
         }
-        let timeout = timeout.get_or_insert_with(|| Box::pin(tokio::time::sleep(time)));
-        timeout.as_mut().poll(cx).map(|()| {
+        let (paused, timer) = timeout.get_or_insert_with(|| {
+            let now = Instant::now();
+            (
+                now,
+                Box::pin(tokio::time::sleep_until(time.due(now, cx.waker()))),
+            )
+        });
+        let due = time.due(*paused, cx.waker());
+        if due != timer.deadline() {
+            timer.as_mut().reset(due);
+        }
+        timer.as_mut().poll(cx).map(|()| {
             Err(Failure {
                 fault: Fault::HandlerTimeout,
                 cause: None,

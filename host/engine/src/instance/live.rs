@@ -30,13 +30,32 @@ pub(crate) struct Instance {
     /// The pool has forgotten it. Changed under the pool's lock only.
     pub(crate) retired: AtomicBool,
     pub(crate) made: Instant,
+    /// What it is for.
+    pub(crate) lane: Lane,
+    /// Answers of calls that have returned, which are still being written.
+    pub(crate) streams: AtomicU32,
+    /// It has failed: what it was still writing is not whole. Set before its store
+    /// is dropped.
+    pub(crate) broken: AtomicBool,
+}
+
+/// What the instances of a function without affinity are for. Connections and
+/// requests have instances of their own: a plain call that answers a request lasts
+/// as long as its answer, and a connection would wait for it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Lane {
+    /// Connections, and calls of no connection.
+    #[default]
+    Connections,
+    /// Requests of HTTP.
+    Requests,
 }
 
 impl Instance {
     /// One that is made for a job, with one seat taken. It does nothing before
     /// it is [polled](super::poller::spawn): until then, its jobs wait in its
     /// mailbox.
-    pub(crate) fn new(number: u64, key: Option<String>) -> Self {
+    pub(crate) fn new(number: u64, key: Option<String>, lane: Lane) -> Self {
         Self {
             number,
             key,
@@ -47,6 +66,9 @@ impl Instance {
             ending: AtomicBool::new(false),
             retired: AtomicBool::new(false),
             made: Instant::now(),
+            lane,
+            streams: AtomicU32::new(0),
+            broken: AtomicBool::new(false),
         }
     }
 

@@ -2,8 +2,8 @@
 //! outcomes.
 //!
 //! Bounded by the seats of the instance: a connection holds one seat and has at
-//! most one job at a time, and the seat of an upgrade or an inspection travels in
-//! its job. When the peer of such a job goes away before its turn, the job leaves
+//! most one job at a time, and the seat of an upgrade, an inspection or a request
+//! travels in its job. When the peer of such a job goes away before its turn, the job leaves
 //! the queue, and its seat is free with it. If the instance ends before a job has
 //! begun, the job is given back, not lost.
 
@@ -17,6 +17,7 @@ use openline_core::fault::Fault;
 use openline_core::inspection::{Inspection, Verdict};
 use tokio::sync::oneshot;
 
+use super::exchange::{Request, RequestOutcome, RequestReply};
 use super::seat::Seat;
 use crate::alarms::ticket::AlarmCall;
 use crate::sync::Mutex;
@@ -39,6 +40,8 @@ pub(crate) enum Job {
     Published(Box<Batch>, Seat, AlarmReply),
     /// Decide about a request for the firewall.
     Inspect(Box<Inspection>, Seat, InspectReply),
+    /// Answer a request.
+    Request(Box<Request>, Seat, RequestReply),
 }
 
 /// How the handling of an alarm without a connection, or of publications, went.
@@ -179,6 +182,7 @@ impl Job {
         let moot = match &self {
             Self::Upgrade(_, _, reply) => reply.is_closed(),
             Self::Inspect(_, _, reply) => reply.is_closed(),
+            Self::Request(_, _, reply) => reply.is_closed(),
             Self::Event(Event::Alarm(name), turn) => {
                 let connection = turn.connection();
                 !connection.is_some_and(|connection| connection.begin_alarm(name))
@@ -200,6 +204,7 @@ impl Job {
         match self {
             Self::Upgrade(_, _, reply) => reply.is_closed(),
             Self::Inspect(_, _, reply) => reply.is_closed(),
+            Self::Request(_, _, reply) => reply.is_closed(),
             Self::Event(..) | Self::Alarm(..) | Self::Published(..) => false,
         }
     }
@@ -211,7 +216,8 @@ impl Job {
             Self::Upgrade(_, seat, _)
             | Self::Alarm(_, seat, _)
             | Self::Published(_, seat, _)
-            | Self::Inspect(_, seat, _) => seat.take_awaited(),
+            | Self::Inspect(_, seat, _)
+            | Self::Request(_, seat, _) => seat.take_awaited(),
             Self::Event(..) => false,
         }
     }
@@ -230,6 +236,9 @@ impl Job {
             Self::Inspect(inspection, _, reply) => {
                 drop(reply.send(InspectOutcome::Returned(inspection)));
             }
+            Self::Request(request, _, reply) => {
+                reply.give(RequestOutcome::Returned(request));
+            }
         }
     }
 
@@ -242,6 +251,7 @@ impl Job {
                 let _ = reply.send(AlarmOutcome::Fault(fault));
             }
             Self::Inspect(_, _, reply) => drop(reply.send(InspectOutcome::Fault(fault))),
+            Self::Request(_, _, reply) => reply.give(RequestOutcome::Fault(fault)),
         }
     }
 }
@@ -257,6 +267,7 @@ impl Job {
                 let _ = reply.send(AlarmOutcome::Full);
             }
             Self::Inspect(_, _, reply) => drop(reply.send(InspectOutcome::Full)),
+            Self::Request(_, _, reply) => reply.give(RequestOutcome::Full),
         }
     }
 }
@@ -375,7 +386,7 @@ impl Mailbox {
         std::mem::replace(&mut queue.jobs, waiting)
     }
 
-    /// An asker of an upgrade or an inspection has gone. Takes the jobs out whose
+    /// An asker of an upgrade, an inspection or a request has gone. Takes the jobs out whose
     /// askers have gone; drop them without a lock, because their seats are given
     /// back then.
     pub(crate) fn forsake(&self) -> VecDeque<Job> {
@@ -485,7 +496,9 @@ mod tests {
     struct Nobody;
 
     impl Keeper for Nobody {
-        fn release(&self, _: &Arc<Instance>) {}
+        fn release(self: Arc<Self>, _: &Arc<Instance>) {}
+
+        fn retire(&self, _: &Arc<Instance>) {}
 
         fn forget(&self, _: &Arc<Instance>) {}
 
@@ -498,7 +511,7 @@ mod tests {
 
     fn upgrade() -> (Job, Asker) {
         let (reply, asker) = oneshot::channel();
-        let instance = Arc::new(Instance::new(1, None));
+        let instance = Arc::new(Instance::new(1, None, Lane::Connections));
         let seat = Seat::new(Arc::new(Nobody), instance);
         (Job::Upgrade(Box::default(), seat, reply), asker)
     }

@@ -15,13 +15,16 @@ use wasmtime::component::{Resource, TypedFunc};
 
 use super::asker::Asker;
 use super::end::End;
-use super::enforce::{enforce, hibernate};
+use super::enforce::{enforce, enforce_due, hibernate};
+use super::exchange::{Request, RequestReply};
+use super::http::plain_arguments;
 use super::idleness::{Idleness, Wake};
 use super::imports::published;
 use super::live::Instance;
 use super::mailbox::{Job, Turn};
 use super::program::Program;
 use super::run::Run;
+use super::seat::Seat;
 use super::served::is_served;
 use super::store::{self, StoreData};
 use crate::component::failure::Failure;
@@ -29,7 +32,7 @@ use crate::contract::bindings::MessageRef;
 use crate::contract::convert::{
     called, close_arguments, inspected, judge, lowered, owned, request, verdict,
 };
-use crate::contract::exports::PlainExports;
+use crate::contract::exports::{HttpExport, PlainExports};
 use crate::contract::handles::Handle;
 
 /// How many messages of a batch need no allocation for their references. A read
@@ -71,10 +74,20 @@ pub(crate) async fn drive(program: &Arc<Program>, instance: &Arc<Instance>) -> E
                 continue;
             }
         };
-        if let Err((failure, asker)) = handled {
-            return End::Failed(failure, vec![asker]);
+        match handled {
+            Ok(Next::Job) => {}
+            Ok(Next::End) => return End::Idle,
+            Err((failure, asker)) => return End::Failed(failure, vec![asker]),
         }
     }
+}
+
+/// What an instance does after a job.
+enum Next {
+    /// The next one.
+    Job,
+    /// Nothing: it was told to end, and has nothing to save.
+    End,
 }
 
 async fn start(program: &Arc<Program>, instance: &Instance) -> Result<Guest, Failure> {
@@ -90,13 +103,13 @@ async fn start(program: &Arc<Program>, instance: &Instance) -> Result<Guest, Fai
 }
 
 impl Guest {
-    async fn handle(&mut self, program: &Program, job: Job) -> Result<(), (Failure, Asker)> {
+    async fn handle(&mut self, program: &Program, job: Job) -> Result<Next, (Failure, Asker)> {
         let Some(job) = job.begin() else {
-            return Ok(());
+            return Ok(Next::Job);
         };
         if !is_served(program, &self.exports, &job) {
             job.fail(Fault::Start);
-            return Ok(());
+            return Ok(Next::Job);
         }
         let limits = &program.limits;
         self.store.set_epoch_deadline(1);
@@ -105,11 +118,14 @@ impl Guest {
         {
             return Err((error.into(), asker_of(job)));
         }
-        match job {
+        let handled = match job {
+            Job::Request(request, seat, reply) => {
+                return Box::pin(self.request(program, *request, seat, reply)).await;
+            }
             Job::Upgrade(asked, seat, reply) => {
                 let asker = Asker::Upgrade(seat, reply);
                 let Some(exports) = &self.exports.websocket else {
-                    return Ok(());
+                    return Ok(Next::Job);
                 };
                 let asked = (request(*asked),);
                 let call = exports.upgrade.call_async(&mut self.store, asked);
@@ -142,6 +158,51 @@ impl Guest {
                 self.published(program, *batch, asker).await
             }
             Job::Event(event, turn) => self.event(program, event, turn).await,
+        };
+        handled.map(|()| Next::Job)
+    }
+
+    /// Answers a request. An instance that waits for its guest although the peer has
+    /// left ends, and no fault is counted: the function need not notice.
+    async fn request(
+        &mut self,
+        program: &Program,
+        request: Request,
+        seat: Seat,
+        reply: RequestReply,
+    ) -> Result<Next, (Failure, Asker)> {
+        let Some(HttpExport::Plain(export)) = self.exports.http else {
+            return Ok(Next::Job);
+        };
+        let exchange = Arc::clone(&request.exchange);
+        exchange.begin();
+        let in_call = exchange.call();
+        let arguments = match plain_arguments(self.store.data_mut(), request, &reply) {
+            Ok(arguments) => arguments,
+            Err(error) => return Err((error.into(), Asker::Request(seat, reply))),
+        };
+        let call = export.call_async(&mut self.store, arguments);
+        match enforce_due(&self.run, &*exchange, call).await {
+            Ok(()) => {
+                in_call.returned();
+                program.faults.succeed();
+                // Made for other hosts: it may bear no second request.
+                let next = match program.loaded.is_ours {
+                    true => Next::Job,
+                    false => Next::End,
+                };
+                if matches!(next, Next::End) {
+                    seat.retire();
+                }
+                Asker::Request(seat, reply).done();
+                Ok(next)
+            }
+            Err(failure) if failure.fault == Fault::HandlerTimeout && exchange.ends_forsaken() => {
+                tracing::debug!(function = %program.name, "a call whose peer has left has not returned");
+                seat.retire();
+                Ok(Next::End)
+            }
+            Err(failure) => Err((failure, Asker::Request(seat, reply))),
         }
     }
 
@@ -310,5 +371,6 @@ fn asker_of(job: Job) -> Asker {
         Job::Event(_, turn) => Asker::Event(turn),
         Job::Alarm(_, seat, reply) | Job::Published(_, seat, reply) => Asker::Alarm(seat, reply),
         Job::Inspect(_, seat, reply) => Asker::Inspect(seat, reply),
+        Job::Request(_, seat, reply) => Asker::Request(seat, reply),
     }
 }

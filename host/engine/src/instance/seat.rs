@@ -11,7 +11,10 @@ use super::mailbox::Job;
 /// and every driver holds it.
 pub(crate) trait Keeper: Debug + Send + Sync {
     /// Notes that a seat in the instance is free again.
-    fn release(&self, instance: &Arc<Instance>);
+    fn release(self: Arc<Self>, instance: &Arc<Instance>);
+
+    /// Has an instance end when its calls have returned: it gets no further seats.
+    fn retire(&self, instance: &Arc<Instance>);
 
     /// Forgets an instance whose guest code has stopped for good and whose store
     /// has gone: its places are free, and the next instance begins. Again is
@@ -51,6 +54,11 @@ impl Seat {
         }
     }
 
+    /// Has its instance end when its calls have returned.
+    pub(crate) fn retire(&self) {
+        self.keeper.retire(&self.instance);
+    }
+
     /// Whether the next job is one that the instance was made for, which it is
     /// once.
     pub(crate) fn take_awaited(&mut self) -> bool {
@@ -67,7 +75,7 @@ impl Seat {
 
 impl Drop for Seat {
     fn drop(&mut self) {
-        self.keeper.release(&self.instance);
+        Arc::clone(&self.keeper).release(&self.instance);
         if self.is_awaited {
             self.instance.expect_one_less();
         }

@@ -17,6 +17,7 @@ pub(super) fn is_served<M>(program: &Program, exports: &Exports<M>, job: &Job) -
         Job::Event(Event::Alarm(_), _) => return true,
         Job::Upgrade(..) | Job::Event(..) if exports.websocket.is_none() => "WebSocket",
         Job::Inspect(..) if exports.inspect.is_none() => "firewall",
+        Job::Request(..) if exports.http.is_none() => "HTTP",
         Job::Published(..) if exports.published.is_none() => "channel",
         _ => return true,
     };

@@ -6,13 +6,21 @@ use std::sync::Arc;
 use wasmtime::Store;
 use wasmtime::component::ResourceTable;
 use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
+use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
 use super::budget::MemoryLimiter;
 use super::live::{CHANNELS_KEY, Instance};
 use super::log::Log;
+use super::outbound::Outbound;
 use super::program::Program;
 use super::run::Run;
 use crate::contract::handles::Handles;
+
+/// How many times the bytes of an answer's headers a guest may have in one `fields`:
+/// the host's own bytes for each header count there, too.
+const FIELDS_FACTOR: usize = 16;
+/// The least, for functions whose limits leave no room for the headers of a call.
+const FIELDS_BYTES_MIN: usize = 8 * 1024;
 
 /// The store's data.
 pub(crate) struct StoreData {
@@ -30,6 +38,8 @@ pub(crate) struct StoreData {
     limiter: MemoryLimiter,
     table: ResourceTable,
     wasi: WasiCtx,
+    http: WasiHttpCtx,
+    outbound: Outbound,
 }
 
 /// Makes the store of an instance. The instance of the channel handler has the
@@ -75,6 +85,8 @@ pub(crate) fn new(
         limiter: MemoryLimiter::new(&program.policy),
         table,
         wasi,
+        http: http(program),
+        outbound: Outbound,
     };
     let mut store = Store::new(&program.loaded.engine, data);
     store.limiter(|data| &mut data.limiter);
@@ -105,6 +117,28 @@ impl std::fmt::Debug for StoreData {
         f.debug_struct("StoreData")
             .field("function", &self.program.name)
             .finish_non_exhaustive()
+    }
+}
+
+/// Bounds the headers that a guest has in the host. What the host keeps for each
+/// comes on top; those of an answer are counted again when it is checked.
+fn http(program: &Program) -> WasiHttpCtx {
+    let limits = &program.limits;
+    let largest = limits
+        .response_header_bytes
+        .max(limits.request_header_bytes);
+    let mut http = WasiHttpCtx::new();
+    http.set_field_size_limit(FIELDS_FACTOR * largest.max(FIELDS_BYTES_MIN));
+    http
+}
+
+impl WasiHttpView for StoreData {
+    fn http(&mut self) -> WasiHttpCtxView<'_> {
+        WasiHttpCtxView {
+            hooks: &mut self.outbound,
+            table: &mut self.table,
+            ctx: &mut self.http,
+        }
     }
 }
 

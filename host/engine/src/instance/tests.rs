@@ -126,7 +126,7 @@ struct Alone {
 impl Alone {
     fn of(program: &Arc<Program>) -> Self {
         let notes = Arc::<Notes>::default();
-        let instance = Arc::new(Instance::new(1, None));
+        let instance = Arc::new(Instance::new(1, None, Lane::Connections));
         let keeper: Arc<dyn Keeper> = Arc::<Notes>::clone(&notes);
         let driving = task::drive(Arc::clone(program), keeper, Arc::clone(&instance));
         poller::spawn(Arc::clone(&instance), driving);

@@ -91,7 +91,13 @@ mod tests {
     fn a_value_leads_to_its_instance_and_version_until_that_has_ended() {
         let keys = Keys::default();
         let (first, second) = (Arc::new("first"), Arc::new("second"));
-        let instance = |number| Arc::new(Instance::new(number, Some("room".into())));
+        let instance = |number| {
+            Arc::new(Instance::new(
+                number,
+                Some("room".into()),
+                Lane::Connections,
+            ))
+        };
         let (one, other) = (instance(1), instance(2));
         let served_by = |keys: &Keys<&'static str>| {
             let keys = keys.lock();

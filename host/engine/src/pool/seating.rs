@@ -11,19 +11,30 @@
 //! seats: there is never more than one live instance for a value, whatever its
 //! version. Two versions' seats are never locked at once.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::oneshot;
+
 use super::capacity::Pool;
 use super::keys::Locked;
-use super::seats::{Full, SeatTaken, Seats, Wanted};
+use super::seats::{Full, SeatTaken, Seats, Waiter, Wanted};
 use super::version::Version;
-use crate::instance::live::Instance;
+use crate::contract::handlers::CallStyle;
+use crate::instance::live::{Instance, Lane};
 use crate::instance::mailbox::Job;
 use crate::instance::poller;
 use crate::instance::seat::{Keeper, Seat};
 use crate::instance::task;
 use crate::sync::Ordering;
+
+/// What became of a wish for a seat.
+enum Sat {
+    Seat(Seat),
+    /// It comes here, or nothing does: see [`Waiter`].
+    Waits(oneshot::Receiver<Option<Seat>>),
+}
 
 impl Version {
     /// Takes a seat in the instance of an affinity value, or in any that has
@@ -31,7 +42,10 @@ impl Version {
     pub(crate) fn seat(self: &Arc<Self>, wanted: Wanted<'_>) -> Result<Seat, Full> {
         match wanted.key {
             Some(key) => self.seat_of(key, wanted),
-            None => self.any_seat(wanted),
+            None => match self.any_seat(wanted)? {
+                Sat::Seat(seat) => Ok(seat),
+                Sat::Waits(_) => Err(Full),
+            },
         }
     }
 
@@ -49,7 +63,7 @@ impl Version {
             None => false,
         };
         let mut seats = self.seats.lock();
-        if !is_served && let Some(instance) = self.admit(Some(key), &mut seats) {
+        if !is_served && let Some(instance) = self.admit(Some(key), wanted.lane, &mut seats) {
             keys.insert(key, self, &instance);
             drop((seats, keys));
             return Ok(self.start(instance));
@@ -89,40 +103,48 @@ impl Version {
         Some(Ok(version.seat_taken(taken)))
     }
 
-    fn any_seat(self: &Arc<Self>, wanted: Wanted<'_>) -> Result<Seat, Full> {
-        let concurrency = self.program.policy.concurrency;
+    fn any_seat(self: &Arc<Self>, wanted: Wanted<'_>) -> Result<Sat, Full> {
+        let (lane, concurrency) = (wanted.lane, self.concurrency(wanted.lane));
         let mut seats = self.seats.lock();
-        if let Some(instance) = seats.sit_in_roomy(concurrency) {
+        if let Some(instance) = seats.sit_in_roomy(lane, concurrency) {
             drop(seats);
-            return Ok(Seat::new(self.keeper(), instance));
+            return Ok(Sat::Seat(Seat::new(self.keeper(), instance)));
         }
-        if let Some(instance) = self.admit(None, &mut seats) {
+        if let Some(instance) = self.admit(None, lane, &mut seats) {
             drop(seats);
-            return Ok(self.start(instance));
+            return Ok(Sat::Seat(self.start(instance)));
         }
         let may_wait = !wanted.joins || seats.instances() < self.instances_max();
-        if may_wait && let Some(taken) = seats.sit_in_queued(concurrency) {
+        if may_wait && let Some(taken) = seats.sit_in_queued(lane, concurrency) {
             drop(seats);
-            return Ok(self.seat_taken(taken));
+            return Ok(Sat::Seat(self.seat_taken(taken)));
         }
-        let instance = self.queue(wanted, false, &mut seats)?;
+        let instance = match self.queue(wanted, false, &mut seats) {
+            Ok(instance) => instance,
+            Err(Full) if lane == Lane::Requests && seats.has_requests() => {
+                let (waiter, seat) = oneshot::channel();
+                seats.wait(waiter);
+                return Ok(Sat::Waits(seat));
+            }
+            Err(Full) => return Err(Full),
+        };
         self.account(&seats);
         drop(seats);
         self.member.make_room();
-        Ok(Seat::awaited(self.keeper(), instance))
+        Ok(Sat::Seat(Seat::awaited(self.keeper(), instance)))
     }
 
     /// Adds an instance with one seat taken, if there is room for it. It does
     /// nothing before it is [started](Version::start).
-    fn admit(&self, key: Option<&str>, seats: &mut Seats) -> Option<Arc<Instance>> {
+    fn admit(&self, key: Option<&str>, lane: Lane, seats: &mut Seats) -> Option<Arc<Instance>> {
         if !seats.may_add(self.instances_max()) || self.commons.is_stopping() {
             return None;
         }
         let mut holds = seats.holds(self.instances_max());
         holds.serving += 1;
         let number = self.member.take(holds)?;
-        let instance = Arc::new(Instance::new(number, key.map(str::to_owned)));
-        seats.add(&instance, self.program.policy.concurrency);
+        let instance = Arc::new(Instance::new(number, key.map(str::to_owned), lane));
+        seats.add(&instance, self.concurrency(lane));
         Some(instance)
     }
 
@@ -143,7 +165,7 @@ impl Version {
         if self.commons.is_stopping() || wanted.joins && !may_join() {
             return Err(Full);
         }
-        let instance = self.make(wanted.key);
+        let instance = self.make(wanted.key, wanted.lane);
         seats.queue(&instance, self.keeper());
         if seats.lacks_turns(self.instances_max()) {
             seats.end_oldest();
@@ -151,9 +173,35 @@ impl Version {
         Ok(instance)
     }
 
-    fn make(&self, key: Option<&str>) -> Arc<Instance> {
+    fn make(&self, key: Option<&str>, lane: Lane) -> Arc<Instance> {
         let number = self.member.number_instance();
-        Arc::new(Instance::new(number, key.map(str::to_owned)))
+        Arc::new(Instance::new(number, key.map(str::to_owned), lane))
+    }
+
+    /// The seats of an instance. A plain call that answers a request lasts as long
+    /// as its answer, so an instance answers one at a time.
+    fn concurrency(&self, lane: Lane) -> u32 {
+        let is_alone = self.program.loaded.http() == Some(CallStyle::Plain);
+        match lane {
+            Lane::Requests if is_alone => 1,
+            _ => self.program.policy.concurrency,
+        }
+    }
+
+    /// Takes a seat for a request without an affinity value. If all are taken, it
+    /// waits until one is given back, after those that have waited for longer;
+    /// none if it is to ask anew instead, because an instance has ended or another
+    /// version has taken over.
+    pub(super) async fn seat_for_request(self: &Arc<Self>) -> Result<Option<Seat>, Full> {
+        let wanted = Wanted {
+            joins: true,
+            lane: Lane::Requests,
+            ..Wanted::default()
+        };
+        match self.any_seat(wanted)? {
+            Sat::Seat(seat) => Ok(Some(seat)),
+            Sat::Waits(seat) => Ok(seat.await.ok().flatten()),
+        }
     }
 
     /// Reports what it has and wants after a change. Answers whether any
@@ -211,9 +259,11 @@ impl Version {
         let mut seats = self.seats.lock();
         let serving = seats.supersede();
         let queued = self.unqueue(&mut keys, &mut seats);
+        let waiting = seats.take_waiting();
         drop((seats, keys));
         serving.iter().for_each(|instance| instance.end());
         self.give_back(queued);
+        send_away(waiting);
     }
 
     /// Takes all queued instances out of the locked lists. They never begin.
@@ -272,6 +322,13 @@ impl Version {
     }
 }
 
+/// Has requests ask anew that wait for seats. Called without the locks.
+fn send_away(waiting: VecDeque<Waiter>) {
+    for waiter in waiting {
+        drop(waiter.send(None));
+    }
+}
+
 impl Pool for Version {
     fn start_next(self: Arc<Self>) {
         let most = self.instances_max();
@@ -296,7 +353,7 @@ impl Pool for Version {
             return;
         };
         seats.unqueue(&instance);
-        seats.add(&instance, self.program.policy.concurrency);
+        seats.add(&instance, self.concurrency(instance.lane));
         if seats.lacks_turns(most) {
             seats.end_oldest();
         }
@@ -316,9 +373,20 @@ impl Pool for Version {
 }
 
 impl Keeper for Version {
-    fn release(&self, instance: &Arc<Instance>) {
-        let seats = self.program.policy.concurrency;
-        self.seats.lock().release(instance, seats);
+    fn release(self: Arc<Self>, instance: &Arc<Instance>) {
+        let concurrency = self.concurrency(instance.lane);
+        let waiter = self.seats.lock().release(instance, concurrency);
+        if let Some(waiter) = waiter {
+            // A request that has gone meanwhile drops it, and the next one has it.
+            let seat = Seat::new(self, Arc::clone(instance));
+            drop(waiter.send(Some(seat)));
+        }
+    }
+
+    fn retire(&self, instance: &Arc<Instance>) {
+        let mut seats = self.seats.lock();
+        seats.end(instance);
+        self.account(&seats);
     }
 
     fn forget(&self, instance: &Arc<Instance>) {
@@ -332,7 +400,13 @@ impl Keeper for Version {
             keys.remove(instance);
         }
         let is_wanted = self.account(&seats);
+        // There is room for one more; with the last instance, none would come back.
+        let waiting = match seats.has_requests() {
+            true => seats.next_waiter().into_iter().collect(),
+            false => seats.take_waiting(),
+        };
         drop((seats, keys));
+        send_away(waiting);
         self.commons.instance_ended();
         if is_wanted {
             self.begin_next(instance.key.is_some());
@@ -346,8 +420,10 @@ impl Keeper for Version {
         let mut keys = self.commons.keys.lock();
         let mut seats = self.seats.lock();
         let queued = self.unqueue(&mut keys, &mut seats);
+        let waiting = seats.take_waiting();
         drop((seats, keys));
         self.give_back(queued);
+        send_away(waiting);
         Some(time)
     }
 }

@@ -9,9 +9,11 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
+use tokio::sync::oneshot;
+
 use super::capacity::Holds;
-use crate::instance::live::Instance;
-use crate::instance::seat::Keeper;
+use crate::instance::live::{Instance, Lane};
+use crate::instance::seat::{Keeper, Seat};
 use crate::sync::Ordering;
 
 /// The instances of one version.
@@ -21,9 +23,11 @@ pub(super) struct Seats {
     serving: BTreeMap<u64, Arc<Instance>>,
     /// Live ones that were told to end.
     ending: BTreeMap<u64, Arc<Instance>>,
-    /// Those of `serving` without a key that have room; the last is filled first,
-    /// so that the others can become idle.
-    roomy: Vec<Arc<Instance>>,
+    /// Those of `serving` without a key that have room, by lane; the last is filled
+    /// first, so that the others can become idle.
+    roomy: [Vec<Arc<Instance>>; 2],
+    /// Requests that wait for a seat of their lane, the oldest first.
+    waiting: VecDeque<Waiter>,
     /// Those that are not live yet, in the order in which they begin.
     queued: VecDeque<Queued>,
 }
@@ -37,6 +41,10 @@ struct Queued {
     _keeper: Arc<dyn Keeper>,
 }
 
+/// Where a request is given a seat that was given back, or nothing: an instance has
+/// ended, and there may be room for another.
+pub(super) type Waiter = oneshot::Sender<Option<Seat>>;
+
 /// A request for a seat.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Wanted<'a> {
@@ -46,6 +54,8 @@ pub(crate) struct Wanted<'a> {
     pub(crate) joins: bool,
     /// Another version that serves the value already is as good.
     pub(crate) follows: bool,
+    /// Which instances it may have a seat in, without an affinity value.
+    pub(crate) lane: Lane,
 }
 
 /// No instance has room, and no more may be made.
@@ -100,19 +110,21 @@ impl Seats {
         }
     }
 
-    /// A seat in a live instance without a key that has room.
-    pub(super) fn sit_in_roomy(&mut self, concurrency: u32) -> Option<Arc<Instance>> {
-        let instance = self.roomy.last().cloned()?;
+    /// A seat in a live instance of a lane, without a key, that has room.
+    pub(super) fn sit_in_roomy(&mut self, lane: Lane, concurrency: u32) -> Option<Arc<Instance>> {
+        let roomy = &mut self.roomy[lane as usize];
+        let instance = roomy.last().cloned()?;
         let bound = instance.bound.fetch_add(1, Ordering::Relaxed) + 1;
         if bound >= concurrency {
-            self.roomy.pop();
+            roomy.pop();
         }
         Some(instance)
     }
 
-    /// A seat in the last queued instance, if that has no key and room.
-    pub(super) fn sit_in_queued(&mut self, concurrency: u32) -> Option<SeatTaken> {
-        let last = &self.queued.back()?.instance;
+    /// A seat in the last queued instance of a lane, if that has no key and room.
+    pub(super) fn sit_in_queued(&mut self, lane: Lane, concurrency: u32) -> Option<SeatTaken> {
+        let mut queued = self.queued.iter().rev().map(|queued| &queued.instance);
+        let last = queued.find(|instance| instance.lane == lane)?;
         let has_room = last.bound.load(Ordering::Relaxed) < concurrency;
         let last = (has_room && last.key.is_none() && !last.is_ending()).then(|| Arc::clone(last));
         Some(self.sit(&last?))
@@ -128,8 +140,38 @@ impl Seats {
         self.serving.insert(number, Arc::clone(instance));
         let has_room = instance.bound.load(Ordering::Relaxed) < concurrency;
         if instance.key.is_none() && has_room {
-            self.roomy.push(Arc::clone(instance));
+            self.roomy[instance.lane as usize].push(Arc::clone(instance));
         }
+    }
+
+    /// Whether a live instance of the lane of requests will give a seat back, or
+    /// end.
+    pub(super) fn has_requests(&self) -> bool {
+        self.all().any(|instance| instance.lane == Lane::Requests)
+    }
+
+    /// A request waits for a seat.
+    pub(super) fn wait(&mut self, waiter: Waiter) {
+        // Those that have gone are at the end of a request's time, or few.
+        while self.waiting.front().is_some_and(oneshot::Sender::is_closed) {
+            self.waiting.pop_front();
+        }
+        self.waiting.push_back(waiter);
+    }
+
+    /// The request that has waited for the longest.
+    pub(super) fn next_waiter(&mut self) -> Option<Waiter> {
+        loop {
+            let waiter = self.waiting.pop_front()?;
+            if !waiter.is_closed() {
+                return Some(waiter);
+            }
+        }
+    }
+
+    /// All requests that wait, which are to ask elsewhere.
+    pub(super) fn take_waiting(&mut self) -> VecDeque<Waiter> {
+        std::mem::take(&mut self.waiting)
     }
 
     /// An instance that was just made, with one seat taken, waits for a place,
@@ -187,7 +229,7 @@ impl Seats {
     /// Has an instance end, which may be queued.
     pub(super) fn end(&mut self, instance: &Arc<Instance>) {
         if self.serving.remove(&instance.number).is_some() {
-            self.roomy.retain(|other| !Arc::ptr_eq(other, instance));
+            self.leave_roomy(instance);
             self.ending.insert(instance.number, Arc::clone(instance));
         }
         instance.end();
@@ -196,7 +238,7 @@ impl Seats {
     /// All that serve, which are to be told to end. They are marked already: a
     /// seat that is given back until then makes none of them roomy again.
     pub(super) fn supersede(&mut self) -> Vec<Arc<Instance>> {
-        self.roomy.clear();
+        self.roomy.iter_mut().for_each(Vec::clear);
         let serving = std::mem::take(&mut self.serving);
         let all: Vec<_> = serving.values().cloned().collect();
         for instance in &all {
@@ -211,20 +253,34 @@ impl Seats {
         self.serving.values().chain(self.ending.values())
     }
 
-    /// A seat in an instance was given back.
-    pub(super) fn release(&mut self, instance: &Arc<Instance>, concurrency: u32) {
+    /// A seat in an instance was given back. Returns the request that is to have it,
+    /// if one waits: the seat is taken again.
+    pub(super) fn release(&mut self, instance: &Arc<Instance>, concurrency: u32) -> Option<Waiter> {
         let was = instance.bound.fetch_sub(1, Ordering::Relaxed);
         let was_full = was == concurrency && instance.key.is_none();
-        if was_full && self.serving.contains_key(&instance.number) {
-            self.roomy.push(Arc::clone(instance));
+        if !was_full || !self.serving.contains_key(&instance.number) {
+            return None;
         }
+        if instance.lane == Lane::Requests
+            && let Some(waiter) = self.next_waiter()
+        {
+            instance.bound.fetch_add(1, Ordering::Relaxed);
+            return Some(waiter);
+        }
+        self.roomy[instance.lane as usize].push(Arc::clone(instance));
+        None
+    }
+
+    fn leave_roomy(&mut self, instance: &Arc<Instance>) {
+        let roomy = &mut self.roomy[instance.lane as usize];
+        roomy.retain(|other| !Arc::ptr_eq(other, instance));
     }
 
     /// Forgets a live instance whose guest code has stopped.
     pub(super) fn forget(&mut self, instance: &Arc<Instance>) {
         self.serving.remove(&instance.number);
         self.ending.remove(&instance.number);
-        self.roomy.retain(|other| !Arc::ptr_eq(other, instance));
+        self.leave_roomy(instance);
     }
 
     fn is_live(&self, instance: &Instance) -> bool {
@@ -244,7 +300,9 @@ mod tests {
     struct Nobody;
 
     impl Keeper for Nobody {
-        fn release(&self, _: &Arc<Instance>) {}
+        fn release(self: Arc<Self>, _: &Arc<Instance>) {}
+
+        fn retire(&self, _: &Arc<Instance>) {}
 
         fn forget(&self, _: &Arc<Instance>) {}
 
@@ -254,7 +312,7 @@ mod tests {
     }
 
     fn instance(number: u64) -> Arc<Instance> {
-        Arc::new(Instance::new(number, None))
+        Arc::new(Instance::new(number, None, Lane::Connections))
     }
 
     /// Instances of two seats, each with one taken, and room in all.
@@ -270,24 +328,36 @@ mod tests {
     #[test]
     fn the_last_that_has_room_is_filled_first() {
         let (mut seats, all) = seats(2);
-        assert!(Arc::ptr_eq(&seats.sit_in_roomy(2).unwrap(), &all[1]));
-        assert!(Arc::ptr_eq(&seats.sit_in_roomy(2).unwrap(), &all[0]));
-        assert!(seats.sit_in_roomy(2).is_none());
+        assert!(Arc::ptr_eq(
+            &seats.sit_in_roomy(Lane::Connections, 2).unwrap(),
+            &all[1]
+        ));
+        assert!(Arc::ptr_eq(
+            &seats.sit_in_roomy(Lane::Connections, 2).unwrap(),
+            &all[0]
+        ));
+        assert!(seats.sit_in_roomy(Lane::Connections, 2).is_none());
         seats.release(&all[0], 2);
-        assert!(Arc::ptr_eq(&seats.sit_in_roomy(2).unwrap(), &all[0]));
+        assert!(Arc::ptr_eq(
+            &seats.sit_in_roomy(Lane::Connections, 2).unwrap(),
+            &all[0]
+        ));
     }
 
     #[test]
     fn an_instance_is_queued_until_it_begins_and_expects_each_that_sits_in_it() {
         let (mut seats, all) = seats(1);
-        assert!(seats.sit_in_queued(2).is_none());
+        assert!(seats.sit_in_queued(Lane::Connections, 2).is_none());
         let next = instance(2);
         seats.queue(&next, Arc::new(Nobody));
         assert!(seats.ready(1).is_none(), "the only one is live");
         assert!(seats.lacks_turns(1) && !seats.lacks_turns(2));
-        let taken = seats.sit_in_queued(2).unwrap();
+        let taken = seats.sit_in_queued(Lane::Connections, 2).unwrap();
         assert!(Arc::ptr_eq(&taken.instance, &next) && taken.is_awaited);
-        assert!(seats.sit_in_queued(2).is_none(), "it has two seats");
+        assert!(
+            seats.sit_in_queued(Lane::Connections, 2).is_none(),
+            "it has two seats"
+        );
         seats.end_oldest();
         assert!(all[0].is_ending() && !seats.lacks_turns(1));
         assert!(!seats.sit(&all[0]).is_awaited);
@@ -311,7 +381,7 @@ mod tests {
     fn one_that_waits_for_another_of_its_affinity_value_is_not_ready() {
         let (mut seats, _) = seats(1);
         let other = instance(3);
-        let next = Arc::new(Instance::new(2, Some("room".into())));
+        let next = Arc::new(Instance::new(2, Some("room".into()), Lane::Connections));
         next.is_unblocked.store(false, Ordering::Relaxed);
         seats.queue(&next, Arc::new(Nobody));
         seats.queue(&other, Arc::new(Nobody));
@@ -345,10 +415,10 @@ mod tests {
     #[test]
     fn a_seat_that_is_given_back_makes_no_superseded_instance_roomy() {
         let (mut seats, all) = seats(1);
-        seats.sit_in_roomy(2).unwrap();
+        seats.sit_in_roomy(Lane::Connections, 2).unwrap();
         // Between the lock and the telling.
         assert_eq!(seats.supersede().len(), 1);
         seats.release(&all[0], 2);
-        assert!(seats.sit_in_roomy(2).is_none());
+        assert!(seats.sit_in_roomy(Lane::Connections, 2).is_none());
     }
 }

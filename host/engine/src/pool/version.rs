@@ -3,6 +3,7 @@
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use http::Response;
 use openline_core::digest::Digest;
 use openline_core::event::{Acceptance, Rejection, UpgradeRequest};
 use openline_core::fault::Fault;
@@ -16,7 +17,8 @@ use super::capacity::{Capacity, FunctionNumber, Member};
 use super::commons::Commons;
 use super::seats::{Full, Seats, Wanted};
 use crate::contract::handlers::CallStyle;
-use crate::instance::live::Instance;
+use crate::instance::exchange::{Exchange, Request, RequestOutcome, RequestReply, ResponseBody};
+use crate::instance::live::{Instance, Lane};
 use crate::instance::mailbox::{InspectOutcome, Job, UpgradeOutcome};
 use crate::instance::program::Program;
 use crate::instance::seat::Seat;
@@ -37,7 +39,7 @@ pub struct Version {
     pub(super) seats: Mutex<Seats>,
 }
 
-/// Why there is no decision about a connection.
+/// Why there is no decision about a connection, or no answer to a request.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum UpgradeError {
     /// The function has no version yet.
@@ -49,6 +51,9 @@ pub enum UpgradeError {
     /// The request has no value that chooses the instance.
     #[error("the request has no affinity value")]
     NoAffinity,
+    /// The version has no handler for what is asked of it.
+    #[error("the function has no handler for such requests")]
+    NoHandler,
     /// No instance has room; try again later.
     #[error("no instance has room")]
     Full,
@@ -147,9 +152,19 @@ impl Version {
         self.program.loaded.takes_connections()
     }
 
+    /// Whether triggers can lead to it: it has a WebSocket or an HTTP handler.
+    pub fn is_reachable(&self) -> bool {
+        self.takes_connections() || self.takes_requests()
+    }
+
     /// Whether its component has a handler of the firewall.
     pub fn takes_inspections(&self) -> bool {
         self.program.loaded.takes_inspections()
+    }
+
+    /// Whether its component has an HTTP handler.
+    pub fn takes_requests(&self) -> bool {
+        self.program.loaded.http().is_some()
     }
 
     /// Whether its component has a handler of channels.
@@ -261,9 +276,8 @@ impl Version {
         }
         // Whatever the function's affinity: an instance without a value.
         let wanted = Wanted {
-            key: None,
             joins: true,
-            follows: false,
+            ..Wanted::default()
         };
         let job = |seat, reply| Job::Inspect(inspection, seat, reply);
         let answer = self.give(wanted, asked, job).await;
@@ -276,6 +290,51 @@ impl Version {
         }
     }
 
+    /// Has an instance answer a request. Hands it back if it must be asked again.
+    pub(crate) async fn request(
+        self: &Arc<Self>,
+        request: Box<Request>,
+        key: Option<&str>,
+        follows: bool,
+    ) -> Result<Result<Response<ResponseBody>, Box<Request>>, UpgradeError> {
+        if !self.takes_requests() {
+            return Err(UpgradeError::NoHandler);
+        }
+        if let Some(left) = self.backoff.left() {
+            return Err(UpgradeError::BackedOff(left));
+        }
+        let wanted = Wanted {
+            key,
+            joins: true,
+            follows,
+            lane: Lane::Connections,
+        };
+        let seat = match key {
+            Some(_) => self.seat(wanted).map(Some),
+            None => self.seat_for_request().await,
+        };
+        let Some(seat) = seat.map_err(|Full| UpgradeError::Full)? else {
+            return Ok(Err(request));
+        };
+        let leaving = Leaving(Some(Arc::clone(&request.exchange)));
+        let job = |seat, reply| Job::Request(request, seat, RequestReply::new(reply));
+        let answer = self.give_in(seat, &mut None, job).await;
+        let outcome = answer.unwrap_or(RequestOutcome::Fault(Fault::Host));
+        match outcome {
+            RequestOutcome::Answered(answer) => {
+                leaving.stays();
+                Ok(Ok(answer))
+            }
+            RequestOutcome::Invalid(text) => Err(UpgradeError::Invalid(text)),
+            RequestOutcome::Fault(fault) => Err(UpgradeError::Fault(fault)),
+            RequestOutcome::Full => Err(UpgradeError::Full),
+            RequestOutcome::Returned(again) => {
+                leaving.stays();
+                Ok(Err(again))
+            }
+        }
+    }
+
     /// Gives an instance a job, notes which one in `asked`, and waits for the
     /// answer; there is none if the driver was dropped.
     async fn give<T>(
@@ -285,17 +344,45 @@ impl Version {
         job: impl FnOnce(Seat, oneshot::Sender<T>) -> Job,
     ) -> Result<Option<T>, Full> {
         let seat = self.seat(wanted)?;
+        Ok(self.give_in(seat, asked, job).await)
+    }
+
+    /// The same in an instance in which it has a seat.
+    async fn give_in<T>(
+        self: &Arc<Self>,
+        seat: Seat,
+        asked: &mut Option<Arc<Instance>>,
+        job: impl FnOnce(Seat, oneshot::Sender<T>) -> Job,
+    ) -> Option<T> {
         let instance = Arc::clone(asked.insert(Arc::clone(&seat.instance)));
         let (reply, answer) = oneshot::channel();
+        // The one that asks is there before the job runs, which may drop it.
+        let asking = Asking {
+            version: self,
+            instance: Arc::clone(&instance),
+            answer,
+        };
         if let Err(job) = instance.submit(job(seat, reply)) {
             job.give_back();
         }
-        let asking = Asking {
-            version: self,
-            instance,
-            answer,
-        };
-        Ok(asking.answer().await)
+        asking.answer().await
+    }
+}
+
+/// A request that waits for its answer: when it is dropped, its peer has left.
+struct Leaving(Option<Arc<Exchange>>);
+
+impl Leaving {
+    fn stays(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Leaving {
+    fn drop(&mut self) {
+        if let Some(exchange) = &self.0 {
+            exchange.forsake();
+        }
     }
 }
 

@@ -24,7 +24,7 @@ use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, TRANSFER_ENCODING};
 use http::request::Parts as Request;
 use http::response::Parts;
-use http::{HeaderValue, Method, Response, StatusCode};
+use http::{HeaderValue, Response, StatusCode};
 use http_body_util::Full;
 use openline_admission::admit::Places;
 use openline_admission::services::Service;
@@ -42,6 +42,7 @@ use openline_core::kind::ConnectionKind;
 use openline_core::limits::HELD_FIRST_BYTES_MAX;
 use openline_core::message::Message;
 use openline_core::name::ChannelName;
+use openline_core::tls::TlsFacts;
 use openline_dialects::sse;
 use openline_engine::alias::{Split, Unseated};
 use openline_engine::binding::Binding;
@@ -56,23 +57,42 @@ use crate::held::ids::Ids;
 use crate::held::line::{Line, RETRY_MS};
 use crate::held::outlet::Outlet;
 use crate::held::slot::{HeldBody, Slot};
-use crate::request_id::Asked;
+use crate::request_id::{Asked, RequestId};
 use crate::rescue::Refusal;
 use crate::upgrade::joined::Joined;
 use crate::upgrade::{Shown, session, subject, unattached, unsubscribed};
 
-/// A request whose function may hold its answer.
+/// Who sends a request whose answer may be held.
+#[derive(Debug)]
+pub(crate) struct Caller {
+    pub(crate) id: RequestId,
+    peer: Box<str>,
+    tls: Option<Arc<TlsFacts>>,
+    params: RouteParams,
+    identity: Option<Identity>,
+    /// Where the peer was, if it says so in the words of the host.
+    since: Vec<Position>,
+}
+
+/// An answer that is to be held, and its request.
 #[derive(Debug)]
 pub(crate) struct Holding {
     pub(crate) service: Arc<Service>,
-    pub(crate) params: RouteParams,
-    pub(crate) identity: Option<Identity>,
+    pub(crate) caller: Caller,
     /// Its places in the ledgers.
     pub(crate) places: Places,
     /// Its place among the requests.
     pub(crate) place: Place,
     /// Where its function has served it, and the split that led there.
     pub(crate) served: (Unseated, Arc<Split>),
+    /// What the function asks for.
+    pub(crate) hold: Hold,
+    /// The head of its answer, without the headers that say so.
+    pub(crate) head: Parts,
+    /// All that it has written.
+    pub(crate) first: Bytes,
+    /// The peer wants the head alone.
+    pub(crate) is_head: bool,
 }
 
 /// What a connection is made of, and what its peer gets first.
@@ -84,10 +104,18 @@ struct Made {
     ids: Ids,
 }
 
-/// Whether a function holds its answer, so that its first bytes are to be gathered,
-/// up to [`HELD_FIRST_BYTES_MAX`].
-pub(crate) fn is_held(head: &Parts) -> bool {
-    head.headers.contains_key(&headers::HOLD)
+impl Caller {
+    /// Who sends a request with these parameters of the route.
+    pub(crate) fn of(asked: &Asked<'_>, params: RouteParams, identity: Option<Identity>) -> Self {
+        Self {
+            id: asked.id,
+            peer: asked.peer.to_string().into(),
+            tls: asked.peer.tls().cloned(),
+            params,
+            identity,
+            since: since(asked.parts),
+        }
+    }
 }
 
 /// Holds an answer: makes a connection of it, and answers what the peer gets now. A
@@ -101,31 +129,22 @@ pub(crate) fn is_held(head: &Parts) -> bool {
 /// there was no connection.
 pub(crate) async fn hold(
     gateway: &Arc<Gateway>,
-    holding: Holding,
-    asked: &Asked<'_>,
-    mut head: Parts,
-    first: Bytes,
+    mut holding: Holding,
 ) -> Result<Response<AnswerBody>, Refusal> {
-    let limits = Arc::clone(&holding.served.1.limits);
-    let hold = Hold::take(&mut head.headers, &limits).map_err(Refusal::Answer)?;
-    let hold = hold.ok_or_else(|| Refusal::Answer("it is not held".into()))?;
-    check(hold.kind, &head, &first)?;
-    frame(hold.kind, &mut head);
-    if asked.parts.method == Method::HEAD {
+    let Hold { kind, time, .. } = holding.hold;
+    check(kind, &holding.head, &holding.first)?;
+    frame(kind, &mut holding.head);
+    let (request, place) = (holding.caller.id, holding.place.clone());
+    if holding.is_head {
         // There is nothing to wait for.
-        return Ok(Response::from_parts(
-            head,
-            AnswerBody::Whole(Full::default()),
-        ));
+        let nothing = AnswerBody::Whole(Full::default());
+        return Ok(Response::from_parts(holding.head, nothing));
     }
-    let time = hold.time;
-    let kind = hold.kind;
-    let place = holding.place.clone();
-    let made = connect(gateway, holding, asked, hold, &first)?;
+    let (head, made) = connect(gateway, holding)?;
     gateway.tally().open();
     let connection = made.joined.owner.connection();
     let (function, id) = (made.joined.alias.function(), connection.id());
-    tracing::debug!(request = %asked.id, %function, connection = %id, %kind, "held");
+    tracing::debug!(%request, %function, connection = %id, %kind, "held");
     if kind == ConnectionKind::Poll {
         let outlet = Outlet::Answer(None);
         let mut line = open(gateway, made, outlet);
@@ -181,27 +200,32 @@ fn frame(kind: ConnectionKind, head: &mut Parts) {
 }
 
 /// Makes the connection. From here on messages can be sent to it.
-fn connect(
-    gateway: &Arc<Gateway>,
-    holding: Holding,
-    asked: &Asked<'_>,
-    hold: Hold,
-    first: &Bytes,
-) -> Result<Made, Refusal> {
+fn connect(gateway: &Arc<Gateway>, holding: Holding) -> Result<(Parts, Made), Refusal> {
     let Holding {
         service,
-        params,
-        identity,
+        caller,
         places,
         place,
         served: (unseated, split),
+        hold,
+        head,
+        first,
+        is_head: _,
     } = holding;
+    let Caller {
+        peer,
+        tls,
+        params,
+        identity,
+        since,
+        id: _,
+    } = caller;
     let alias = &service.alias;
     // One that needed no credential has nothing that could end.
     let identity = identity.filter(|it| !it.claims.is_empty() || it.expires.is_some());
     let facts = Facts {
-        peer: asked.peer.to_string().into(),
-        tls: asked.peer.tls().cloned(),
+        peer,
+        tls,
         route_params: params,
         alias: alias.name().clone(),
         kind: hold.kind,
@@ -236,27 +260,27 @@ fn connect(
         .map_err(|error| unattached(error, "it has too many tags"))?;
     let (greeting, ids) = match hold.kind {
         ConnectionKind::EventStream => {
-            let since = since(asked.parts);
             let (positions, lost) = subscribe(&joined, &hold.channels, &since)?;
             let ids = Ids::new(positions);
-            (greeting(first, &ids, lost), ids)
+            (greeting(&first, &ids, lost), ids)
         }
         _ => {
             subscribe(&joined, &hold.channels, &[])?;
-            (first.clone(), Ids::default())
+            (first, Ids::default())
         }
     };
     if gateway.services().is_draining() {
         connection.drain();
     }
     binding.catch_up();
-    Ok(Made {
+    let made = Made {
         joined,
         binding,
         session,
         greeting,
         ids,
-    })
+    };
+    Ok((head, made))
 }
 
 /// Where the peer was, if it says so in the words of the host.

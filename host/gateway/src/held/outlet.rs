@@ -11,7 +11,7 @@ use openline_core::limits::FunctionLimits;
 use openline_core::message::Message;
 
 use super::direct::Direct;
-use super::slot::{Room, Slot};
+use super::slot::{End, Room, Slot};
 
 /// The way to the peer.
 #[derive(Debug)]
@@ -28,7 +28,7 @@ impl Drop for Outlet {
     fn drop(&mut self) {
         // hyper waits for more, or for the end.
         if let Self::Body(slot) = self {
-            slot.end();
+            slot.end(End::Cut);
         }
     }
 }
@@ -125,7 +125,7 @@ impl Outlet {
         }
         // hyper writes the end itself if it has the socket still.
         if let Self::Body(slot) = &self {
-            slot.end();
+            slot.end(if whole { End::Whole } else { End::Cut });
         }
         let mut has_ended = false;
         std::future::poll_fn(|cx| {

@@ -4,7 +4,6 @@
 //!
 //! Bounded by one piece.
 
-use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
@@ -15,6 +14,7 @@ use hyper::body::{Body, Frame, SizeHint};
 use parking_lot::Mutex;
 
 use super::direct::{Direct, Framing, HeldSocket};
+use crate::exchange::CutOff;
 
 /// One piece on its way, and what has become of hyper.
 #[derive(Debug, Default)]
@@ -27,7 +27,7 @@ struct State {
     /// What hyper takes next.
     piece: Bytes,
     /// Nothing comes behind the piece.
-    is_over: bool,
+    end: Option<End>,
     handing: Handing,
     /// How the task writes once it has the socket.
     framing: Framing,
@@ -53,6 +53,14 @@ enum Handing {
     There(Box<Direct>),
     /// The peer has gone.
     Gone,
+}
+
+/// How a body ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum End {
+    Whole,
+    /// So that its peer sees that something is missing.
+    Cut,
 }
 
 /// What the task finds.
@@ -116,10 +124,10 @@ impl Slot {
         state.wake_body();
     }
 
-    /// Ends the body behind the piece.
-    pub(super) fn end(&self) {
+    /// Ends the body behind the piece; the first end stays.
+    pub(super) fn end(&self, end: End) {
         let mut state = self.state.lock();
-        state.is_over = true;
+        state.end.get_or_insert(end);
         state.wake_body();
     }
 
@@ -147,7 +155,7 @@ impl Slot {
         let mut state = self.state.lock();
         let can = matches!(state.handing, Handing::Written) && state.piece.is_empty();
         // The end of the answer is hyper's to write, if it is there already.
-        let can = can && !state.is_over;
+        let can = can && state.end.is_none();
         if can {
             state.handing = Handing::Moving;
         }
@@ -192,12 +200,12 @@ impl HeldBody {
 
 impl Body for HeldBody {
     type Data = Bytes;
-    type Error = Infallible;
+    type Error = CutOff;
 
     fn poll_frame(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, CutOff>>> {
         let mut state = self.0.state.lock();
         if !state.piece.is_empty() {
             state.handing = Handing::Writing;
@@ -205,8 +213,10 @@ impl Body for HeldBody {
             state.wake_task();
             return Poll::Ready(Some(Ok(Frame::data(piece))));
         }
-        if state.is_over {
-            return Poll::Ready(None);
+        match state.end {
+            Some(End::Whole) => return Poll::Ready(None),
+            Some(End::Cut) => return Poll::Ready(Some(Err(CutOff::Ended))),
+            None => {}
         }
         if matches!(state.handing, Handing::Writing) {
             state.handing = Handing::Asking;
@@ -259,7 +269,8 @@ mod tests {
         assert_eq!(poll(&mut body), None);
         assert!(has_room(&slot));
         slot.put("last".into());
-        slot.end();
+        slot.end(End::Whole);
+        slot.end(End::Cut);
         assert_eq!(poll(&mut body), Some(Some("last".into())));
         assert_eq!(poll(&mut body), Some(None));
         drop(body);

@@ -9,7 +9,6 @@
 //! Bounded by `http2_streams`: an entry for each answer on its way.
 
 use std::collections::BTreeMap;
-use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -24,6 +23,7 @@ use tokio::time::Instant;
 
 use super::{CANCELLED_MAX, FRAME_BYTES};
 use crate::answer_body::AnswerBody;
+use crate::exchange::CutOff;
 use crate::gateway::{Held, Permit, Place};
 
 /// The streams of one TCP connection.
@@ -225,12 +225,12 @@ impl Drop for Tracked {
 
 impl Body for Tracked {
     type Data = Bytes;
-    type Error = Infallible;
+    type Error = CutOff;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, CutOff>>> {
         if self.rest.is_empty() {
             // A whole one is one piece.
             let polled = Pin::new(&mut self.body).poll_frame(cx);
@@ -242,7 +242,10 @@ impl Body for Tracked {
                 };
             }
             match ready!(polled) {
-                Some(Ok(frame)) => self.rest = frame.into_data().unwrap_or_default(),
+                Some(Ok(frame)) => match frame.into_data() {
+                    Ok(data) => self.rest = data,
+                    Err(trailers) => return Poll::Ready(Some(Ok(trailers))),
+                },
                 end => return Poll::Ready(end),
             }
         }

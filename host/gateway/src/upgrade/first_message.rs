@@ -12,6 +12,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Response};
 use http_body_util::Full;
 use hyper::upgrade::OnUpgrade;
@@ -71,7 +72,7 @@ pub(super) fn upgrade<S: Handover>(
     (mut candidate, proof): (Candidate, Box<Proof>),
     upgrade: OnUpgrade,
     place: Place,
-) -> Result<Decided, Refusal> {
+) -> Result<Decided<Full<Bytes>>, Refusal> {
     let limits = candidate.service.alias.limits();
     let agreement = candidate.extensions.agree(limits.compression);
     let offered = &candidate.subprotocols;

@@ -11,6 +11,7 @@ mod stream;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use bytestring::ByteString;
 use http::header::{HOST, SET_COOKIE};
 use http::request::Parts;
@@ -38,6 +39,7 @@ use openline_engine::alias::Accepted;
 use crate::connection::wire::negotiation::{Agreement, Offers};
 use crate::cookie::{self, Sticky};
 use crate::dialect::{Greeting, greet};
+use crate::exchange::Ready;
 use crate::gateway::{Gateway, Place};
 use crate::handshake::{self, Handshake};
 use crate::pages;
@@ -94,15 +96,17 @@ pub(crate) struct Shown {
 )]
 pub(crate) enum Prepared {
     Candidate(Candidate),
+    /// It asks for an answer and not for a connection.
+    Exchange(Box<Ready>),
     /// A preflight, answered.
     Preflight(Box<Answer>),
 }
 
 /// An answer that a function has decided about.
 #[derive(Debug)]
-pub(crate) enum Decided {
-    Accepted(Answer),
-    Rejected(Answer),
+pub(crate) enum Decided<B> {
+    Accepted(Response<B>),
+    Rejected(Response<B>),
 }
 
 /// Decides whether a request may ask its function: by the steps of admission,
@@ -124,10 +128,14 @@ pub(crate) async fn prepare(
         request,
         peer,
         (&id, noted),
-        handshake::check,
+        handshake::asked,
     );
     let (admitted, handshake) = match admitting.await? {
-        Decision::Ask(admitted, handshake) => (admitted, handshake),
+        Decision::Ask(admitted, Some(handshake)) => (admitted, handshake),
+        Decision::Ask(admitted, None) => {
+            let ready = Ready::new(gateway, &table, normal, asked, admitted);
+            return Ok(Prepared::Exchange(Box::new(ready)));
+        }
         Decision::Preflight(headers) => {
             tracing::debug!(request = %id, path = parts.uri.path(), "a preflight");
             return Ok(Prepared::Preflight(Box::new(pages::preflight(headers))));
@@ -217,7 +225,7 @@ pub(crate) fn subject(identity: &Identity) -> Option<ByteString> {
 }
 
 /// The claim that chooses the instance, if one does.
-fn claim(service: &Service, identity: &Identity) -> Option<String> {
+pub(crate) fn claim(service: &Service, identity: &Identity) -> Option<String> {
     match service.alias.split().affinity.as_ref()? {
         Affinity::Claim(name) => identity.claim(name),
         _ => None,
@@ -225,7 +233,7 @@ fn claim(service: &Service, identity: &Identity) -> Option<String> {
 }
 
 /// The cookie that chooses the instance, if one does.
-fn sticky(gateway: &Gateway, service: &Service, asked: &Asked<'_>) -> Option<Sticky> {
+pub(crate) fn sticky(gateway: &Gateway, service: &Service, asked: &Asked<'_>) -> Option<Sticky> {
     let split = service.alias.split();
     let name = split.affinity.as_ref()?.cookie()?;
     let key = gateway.services().signing_key()?;
@@ -242,7 +250,7 @@ pub(crate) async fn upgrade<S: Handover>(
     mut candidate: Candidate,
     upgrade: OnUpgrade,
     place: Place,
-) -> Result<Decided, Refusal> {
+) -> Result<Decided<Full<Bytes>>, Refusal> {
     if let Some(proof) = candidate.proof.take() {
         return first_message::upgrade::<S>(gateway, (candidate, proof), upgrade, place);
     }

@@ -28,6 +28,34 @@ pub(crate) mod live {
     }
 }
 
+/// No model answers requests.
+pub(crate) mod exchange {
+    /// A request.
+    #[derive(Debug)]
+    pub(crate) struct Request;
+
+    /// What became of it.
+    #[derive(Debug)]
+    pub(crate) enum RequestOutcome {
+        Fault(openline_core::fault::Fault),
+        Full,
+        Returned(Box<Request>),
+    }
+
+    /// Where the outcome goes.
+    #[derive(Debug)]
+    pub(crate) struct RequestReply;
+
+    #[expect(clippy::unused_self, reason = "the engine's interface")]
+    impl RequestReply {
+        pub(crate) fn give(&self, _outcome: RequestOutcome) {}
+
+        pub(crate) fn is_closed(&self) -> bool {
+            false
+        }
+    }
+}
+
 /// The mailbox asks a seat one question, once.
 pub(crate) mod seat {
     #[derive(Debug)]

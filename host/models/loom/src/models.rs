@@ -60,7 +60,7 @@ fn handle(job: Job) {
             let _ = reply.send(AlarmOutcome::Done);
         }
         Job::Event(_, turn) => turn.finish(EventOutcome::Done),
-        Job::Upgrade(..) | Job::Inspect(..) => {}
+        Job::Upgrade(..) | Job::Inspect(..) | Job::Request(..) => {}
     }
 }
 

@@ -4,6 +4,9 @@
 pub(crate) mod asker;
 #[path = "../../../engine/src/instance/end.rs"]
 pub(crate) mod end;
+#[path = "../../../engine/src/instance/exchange.rs"]
+#[expect(unreachable_pub, reason = "the engine shows it to the gateway")]
+pub(crate) mod exchange;
 #[path = "../../../engine/src/instance/faults.rs"]
 pub(crate) mod faults;
 #[path = "../../../engine/src/instance/idleness.rs"]

@@ -131,6 +131,10 @@ pub(crate) mod program {
         pub(crate) fn takes_publications(&self) -> bool {
             true
         }
+
+        pub(crate) fn http(&self) -> Option<CallStyle> {
+            Some(CallStyle::Plain)
+        }
     }
 
     /// Guests reach nothing.
@@ -260,6 +264,7 @@ pub(crate) mod plain {
             Some(Job::Inspect(_, seat, reply)) => {
                 Asker::Inspect(seat, reply).inspected(Verdict::Drop);
             }
+            Some(Job::Request(_, seat, reply)) => Asker::Request(seat, reply).done(),
             None => {}
         }
         Ok(())

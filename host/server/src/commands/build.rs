@@ -61,9 +61,9 @@ fn next_step(path: &Path, checked: &Checked) -> String {
         (true, false) => rule,
         (false, _) => subscription.to_owned(),
     };
-    match checked.takes_connections {
+    match checked.is_reachable {
         false => format!(
-            "it takes no connections: configure it as a function, `name = {stem:?}`, and {more}"
+            "no route can lead to it: configure it as a function, `name = {stem:?}`, and {more}"
         ),
         true => {
             let served = format!("to serve it at /{stem}: openline run {}", path.display());
@@ -138,10 +138,10 @@ mod tests {
         }
     }
 
-    fn checked(takes_connections: bool, inspects: bool, hears: bool) -> Checked {
+    fn checked(is_reachable: bool, inspects: bool, hears: bool) -> Checked {
         Checked {
             handlers: "websocket-handler".to_owned(),
-            takes_connections,
+            is_reachable,
             inspects,
             hears,
         }

@@ -74,7 +74,7 @@ pub(crate) struct Checked {
     /// The interfaces of its handlers.
     pub(crate) handlers: String,
     /// Whether triggers can lead to it.
-    pub(crate) takes_connections: bool,
+    pub(crate) is_reachable: bool,
     /// Whether rules of a firewall can name it.
     pub(crate) inspects: bool,
     /// Whether channels can wake it.
@@ -104,16 +104,21 @@ pub(crate) fn contract(bytes: &[u8]) -> anyhow::Result<Checked> {
             };
             let websocket = ("websocket-handler", "async-websocket-handler");
             let websocket = named(Handler::WebSocket, websocket.0, websocket.1);
+            let http = named(
+                Handler::Http,
+                "wasi:http/incoming-handler",
+                "wasi:http/handler",
+            );
             let firewall = named(Handler::Firewall, "firewall", "async-firewall");
             let channel = ("channel-handler", "async-channel-handler");
             let channel = named(Handler::Channel, channel.0, channel.1);
-            let takes_connections = websocket.is_some();
+            let is_reachable = websocket.is_some() || http.is_some();
             let (inspects, hears) = (firewall.is_some(), channel.is_some());
-            let named = websocket.into_iter().chain(firewall).chain(channel);
+            let named = [websocket, http, firewall, channel].into_iter().flatten();
             let named: Vec<_> = named.collect();
             Ok(Checked {
                 handlers: named.join(" and "),
-                takes_connections,
+                is_reachable,
                 inspects,
                 hears,
             })

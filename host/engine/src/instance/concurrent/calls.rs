@@ -18,6 +18,7 @@ use super::start::{Call, Returned, Starter};
 use crate::contract::convert::{judge, verdict};
 use crate::contract::exports::AsyncExports;
 use crate::instance::asker::Asker;
+use crate::instance::exchange::Exchange;
 use crate::instance::idleness::{Idleness, Wake};
 use crate::instance::live::Instance;
 use crate::instance::mailbox::Job;
@@ -25,6 +26,7 @@ use crate::instance::program::Program;
 use crate::instance::run::Run;
 use crate::instance::served::is_served;
 use crate::instance::store::StoreData;
+use crate::sync::Ordering;
 
 /// Why the event loop ended.
 pub(super) enum Stop {
@@ -56,6 +58,8 @@ struct Slot<'a> {
     handle: Option<u32>,
     serial: u64,
     waker: Waker,
+    /// Of a request: it says when the call must have returned.
+    exchange: Option<Arc<Exchange>>,
 }
 
 impl Slot<'_> {
@@ -100,7 +104,11 @@ impl<'a> Calls<'a> {
             return Poll::Ready(Stop::Refused(error));
         }
         loop {
-            let busy = self.in_flight > 0;
+            let is_writing = self.instance.streams.load(Ordering::Acquire) > 0;
+            if is_writing {
+                self.active = self.run.clock.entered();
+            }
+            let busy = self.in_flight > 0 || is_writing;
             match self
                 .idleness
                 .poll(cx, self.instance, self.run, self.active, busy)
@@ -115,7 +123,15 @@ impl<'a> Calls<'a> {
             }
         }
         let slots = &self.slots;
-        let oldest = self.begun.oldest(|call| slots[call.slot].has(call.serial));
+        let oldest = self.begun.oldest(|call| {
+            let slot = &slots[call.slot];
+            slot.has(call.serial).then(|| {
+                let exchange = slot.exchange.as_ref()?;
+                exchange
+                    .due(cx.waker())
+                    .checked_sub(self.program.limits.handler_timeout)
+            })
+        });
         self.flight.progress.note(oldest);
         Poll::Pending
     }
@@ -141,6 +157,7 @@ impl<'a> Calls<'a> {
             return Ok(());
         };
         slot.call = None;
+        slot.exchange = None;
         if let Some(handle) = slot.handle.take() {
             self.accessor.with(|mut access| {
                 access.as_context_mut().data_mut().handles.take_back(handle);
@@ -161,6 +178,11 @@ impl<'a> Calls<'a> {
                 asker.done();
             }
             Returned::Decision(decision) => asker.decided(judge(decision)),
+            Returned::Answer(answer, exchange) => {
+                self.program.faults.succeed();
+                asker.answered(*answer, &exchange);
+            }
+            Returned::Unanswered(why) => asker.invalid(why),
             Returned::Verdict(decided) => {
                 self.program.note_inspection();
                 asker.inspected(verdict(decided));
@@ -207,6 +229,14 @@ impl<'a> Calls<'a> {
                 self.slots[slot].call = Some(self.starter.published(*batch)?);
                 return self.poll_slot(slot);
             }
+            Job::Request(request, seat, reply) => {
+                let exchange = Arc::clone(&request.exchange);
+                self.slots[slot].exchange = Some(exchange);
+                self.flight.askers.lock()[slot] = Some(Asker::Request(seat, reply.clone()));
+                self.refuel()?;
+                self.slots[slot].call = Some(self.starter.request(*request, &reply)?);
+                return self.poll_slot(slot);
+            }
             Job::Inspect(inspection, seat, reply) => {
                 self.flight.askers.lock()[slot] = Some(Asker::Inspect(seat, reply));
                 self.refuel()?;
@@ -240,6 +270,7 @@ impl<'a> Calls<'a> {
             handle: None,
             serial: 0,
             waker,
+            exchange: None,
         });
         self.flight.askers.lock().push(None);
         slot

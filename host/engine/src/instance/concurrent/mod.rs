@@ -52,6 +52,8 @@ pub(crate) async fn drive(program: &Arc<Program>, instance: &Arc<Instance>) -> E
             );
         }
     };
+    // After the store, so that it is dropped before that, whatever happens.
+    let breaking = Breaking(instance);
     let flight = Arc::new(Flight::new(Arc::clone(instance)));
     let ended = loop {
         let ended = serve(program, instance, &flight, &exports, &mut store, &run).await;
@@ -66,6 +68,7 @@ pub(crate) async fn drive(program: &Arc<Program>, instance: &Arc<Instance>) -> E
             break ended;
         }
     };
+    drop(breaking);
     drop(store);
     let failure = match ended {
         Ok(Stop::Idle) => return End::Idle,
@@ -76,6 +79,16 @@ pub(crate) async fn drive(program: &Arc<Program>, instance: &Arc<Instance>) -> E
         Ok(Stop::Refused(error)) | Err(error) => Failure::from(error),
     };
     End::Failed(failure, flight.take_askers())
+}
+
+/// Notes at the end of an instance that what it is still writing will not be whole:
+/// without its store the answers would look as if they had ended.
+struct Breaking<'a>(&'a Instance);
+
+impl Drop for Breaking<'_> {
+    fn drop(&mut self) {
+        self.0.broken.store(true, Ordering::Release);
+    }
 }
 
 /// Handles jobs until the instance is idle or fails.

@@ -2,18 +2,24 @@
 
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 
 use openline_channels::channel_queue::Batch;
 use openline_core::call::{Call as Asked, CallError};
 use openline_core::event::{Event, UpgradeRequest};
 use openline_core::inspection::Inspection;
 use openline_core::name::{AlarmName, FunctionName};
+use wasmtime::AsContextMut;
 use wasmtime::component::{Accessor, Resource};
 
 use crate::contract::bindings::{MessageOwned, firewall};
 use crate::contract::convert::{Decision, called, close_arguments, inspected, owned, request};
-use crate::contract::exports::{AsyncExports, WebSocketExports};
+use crate::contract::exports::{
+    AsyncExports, AsyncHttpExport, HttpExport, PlainHttpExport, WebSocketExports,
+};
 use crate::contract::handles::Handle;
+use crate::instance::exchange::{Exchange, Request, RequestReply, WrittenBody};
+use crate::instance::http::{async_answer, async_argument, plain_arguments, refused};
 use crate::instance::imports::published;
 use crate::instance::store::StoreData;
 
@@ -27,6 +33,10 @@ pub(super) enum Returned {
     Work,
     Decision(Decision),
     Verdict(firewall::Verdict),
+    /// The answer to a request, whose body may still come.
+    Answer(Box<http::Response<WrittenBody>>, Arc<Exchange>),
+    /// There is no answer, for this reason.
+    Unanswered(String),
 }
 
 /// Begins calls of the exports of one instance, within its event loop.
@@ -52,6 +62,68 @@ impl<'a> Starter<'a> {
         Ok(Box::pin(async move {
             let (verdict,) = inspect.finish_call_concurrent(accessor, call).await?;
             Ok(Returned::Verdict(verdict))
+        }))
+    }
+
+    pub(super) fn request(
+        &self,
+        request: Request,
+        reply: &RequestReply,
+    ) -> wasmtime::Result<Call<'a>> {
+        let exchange = Arc::clone(&request.exchange);
+        exchange.begin();
+        match self.exports.http {
+            Some(HttpExport::Async(export)) => self.asynchronous(export, request, exchange),
+            Some(HttpExport::Plain(export)) => self.plain(export, request, &exchange, reply),
+            None => Err(wasmtime::Error::msg("no HTTP handler")),
+        }
+    }
+
+    fn asynchronous(
+        &self,
+        export: AsyncHttpExport,
+        request: Request,
+        exchange: Arc<Exchange>,
+    ) -> wasmtime::Result<Call<'a>> {
+        let accessor = self.accessor;
+        let (call, transfer) = accessor.with(|mut access| {
+            let mut store = access.as_context_mut();
+            let (request, transfer) = async_argument(store.data_mut(), request)?;
+            let call = export.start_call_concurrent(store, (request,))?;
+            Ok::<_, wasmtime::Error>((call, transfer))
+        })?;
+        Ok(Box::pin(async move {
+            match export.finish_call_concurrent(accessor, call).await? {
+                (Ok(response),) => {
+                    let answer =
+                        accessor.with(|access| async_answer(access, response, transfer))?;
+                    Ok(Returned::Answer(Box::new(answer), exchange))
+                }
+                (Err(code),) => Ok(Returned::Unanswered(refused(&code))),
+            }
+        }))
+    }
+
+    /// A plain handler of an asynchronous function, which has an instance of its own:
+    /// nothing waits for it.
+    fn plain(
+        &self,
+        export: PlainHttpExport,
+        request: Request,
+        exchange: &Arc<Exchange>,
+        reply: &RequestReply,
+    ) -> wasmtime::Result<Call<'a>> {
+        let accessor = self.accessor;
+        let in_call = exchange.call();
+        let call = accessor.with(|mut access| {
+            let mut store = access.as_context_mut();
+            let arguments = plain_arguments(store.data_mut(), request, reply)?;
+            export.start_call_concurrent(store, arguments)
+        })?;
+        Ok(Box::pin(async move {
+            export.finish_call_concurrent(accessor, call).await?;
+            in_call.returned();
+            Ok(Returned::Work)
         }))
     }
 

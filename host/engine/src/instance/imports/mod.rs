@@ -28,7 +28,9 @@ pub(crate) fn add_to_linker(
     wasmtime_wasi::p2::add_to_linker_async(linker)?;
     if style == CallStyle::Async {
         wasmtime_wasi::p3::add_to_linker(linker)?;
+        wasmtime_wasi_http::p3::add_to_linker(linker)?;
     }
+    wasmtime_wasi_http::p2::add_only_http_to_linker_async(linker)?;
     bindings::common::add_to_linker::<_, HasSelf<StoreData>>(linker, |data| data)?;
     bindings::types::add_to_linker::<_, HasSelf<StoreData>>(linker, |data| data)?;
     bindings::connections::add_to_linker::<_, HasSelf<StoreData>>(linker, |data| data)?;

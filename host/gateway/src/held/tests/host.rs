@@ -243,19 +243,25 @@ pub(super) async fn respond(
             None => {}
         }
     }
-    if !is_held(&head) {
-        return Response::from_parts(head, AnswerBody::Whole(Full::new(first)));
-    }
+    let limits = admitted.service.alias.limits();
+    let hold = match Hold::take(&mut head.headers, &limits) {
+        Ok(Some(hold)) => hold,
+        Ok(None) => return Response::from_parts(head, AnswerBody::Whole(Full::new(first))),
+        Err(why) => return Refusal::Answer(why).answer_to(id).map(Into::into),
+    };
     let served = admitted.service.alias.unseated(None).unwrap();
     let holding = Holding {
         service: admitted.service,
-        params: admitted.params,
-        identity: admitted.identity,
+        caller: Caller::of(&asked, admitted.params, admitted.identity),
         places: admitted.places,
         place,
         served,
+        hold,
+        head,
+        first,
+        is_head: parts.method == http::Method::HEAD,
     };
-    match hold(gateway, holding, &asked, head, first).await {
+    match super::super::hold(gateway, holding).await {
         Ok(answer) => answer,
         Err(refusal) => refusal.answer_to(id).map(Into::into),
     }

@@ -1,0 +1,203 @@
+//! Answers requests in all the ways that an asynchronous function can, as the path
+//! says, and echoes WebSocket messages beside it. `/no-answer` is what the SDK does not
+//! let a function do, so the export is written by hand.
+
+#[path = "../../web/src/orders.rs"]
+mod orders;
+
+use std::time::Duration;
+
+use asynchronous_http::exports::wasi::http::handler::{ErrorCode, Guest};
+use asynchronous_http::wasi::http::types;
+use openline_sdk::http::{
+    AsyncBody, AsyncWriter, Bytes, Error, Frame, Request, RequestExt, Response, send_async, text,
+};
+use openline_sdk::prelude::*;
+use openline_sdk::raw::{AsyncHttpFunction, asynchronous_http};
+use openline_sdk::time::sleep;
+
+use orders::{LEFT, MESSAGES, Order, REQUESTS, count, event, passed_on, pause, trailers, whole};
+
+/// What a body is written with at once.
+static PIECE: [u8; 4096] = [b'x'; 4096];
+
+#[derive(Default)]
+struct Web;
+
+impl AsyncHandler for Web {
+    async fn message(&self, connection: &Connection, message: Message) {
+        count(&MESSAGES);
+        connection.send(message);
+    }
+
+    async fn request(&self, mut request: Request<AsyncBody>) -> Response<AsyncBody> {
+        count(&REQUESTS);
+        let order = Order::of(&request);
+        if let Some(response) = whole(&order, &request) {
+            return response;
+        }
+        match order.command.as_str() {
+            "echo" => echo(request),
+            // Without reading it here.
+            "pass" => Response::new(request.into_body()),
+            "swallow" => swallow(request.body_mut()).await,
+            "sleep" => {
+                sleep(Duration::from_millis(order.number(0))).await;
+                text(200, "slept\n")
+            }
+            "spin" => loop {
+                std::hint::black_box(());
+            },
+            "trap" => panic!("as the path said"),
+            "out" => out(request).await,
+            _ => streamed(&order, &request),
+        }
+    }
+}
+
+async fn lines(
+    writer: &mut AsyncWriter,
+    pause: Duration,
+    last: u64,
+    line: impl Fn(u64) -> String,
+) -> Result<(), Error> {
+    for number in 1..=last {
+        writer.send(line(number)).await?;
+        if !pause.is_zero() {
+            sleep(pause).await;
+        }
+    }
+    Ok(())
+}
+
+fn number_line(number: u64) -> String {
+    format!("{number}\n")
+}
+
+/// The answers that are written while they are made.
+fn streamed(order: &Order, request: &Request<AsyncBody>) -> Response<AsyncBody> {
+    let (first, second, pause) = (order.number(0), order.number(1), pause(request));
+    let mut headers = Vec::new();
+    let body = match order.command.as_str() {
+        "count" => {
+            AsyncBody::streaming(async move |writer| lines(writer, pause, first, number_line).await)
+        }
+        "sse" => {
+            headers.push(("content-type", "text/event-stream".to_owned()));
+            AsyncBody::streaming(async move |writer| lines(writer, pause, first, event).await)
+        }
+        "forever" => AsyncBody::streaming(async move |writer| {
+            let left = lines(writer, pause, u64::MAX, number_line).await;
+            count(&LEFT);
+            eprintln!("left: {left:?}");
+            left
+        }),
+        "trailers" => {
+            headers.push(("trailer", "x-checksum, grpc-status".to_owned()));
+            AsyncBody::streaming(async |writer| {
+                writer.send("with trailers\n").await?;
+                writer.trailers(trailers());
+                Ok(())
+            })
+        }
+        "length" => {
+            headers.push(("content-length", first.to_string()));
+            AsyncBody::streaming(async move |writer| fill(writer, second).await)
+        }
+        "trap-after" => AsyncBody::streaming(async move |writer| {
+            fill(writer, first).await?;
+            panic!("as the path said")
+        }),
+        "break-off" => AsyncBody::streaming(async move |writer| {
+            fill(writer, first).await?;
+            Err(Error::other("as the path said"))
+        }),
+        _ => return text(404, "no such order\n"),
+    };
+    let mut response = Response::new(body);
+    for (name, value) in headers {
+        if let Ok(value) = value.parse() {
+            response.headers_mut().insert(name, value);
+        }
+    }
+    response
+}
+
+async fn fill(writer: &mut AsyncWriter, bytes: u64) -> Result<(), Error> {
+    let mut left = bytes;
+    while left > 0 {
+        let piece = &PIECE[..left.min(PIECE.len() as u64) as usize];
+        writer.send(Bytes::from_static(piece)).await?;
+        left -= piece.len() as u64;
+    }
+    Ok(())
+}
+
+/// Reads the body piece by piece, and writes each at once.
+fn echo(request: Request<AsyncBody>) -> Response<AsyncBody> {
+    let (head, mut body) = request.into_parts();
+    let mut response = Response::new(AsyncBody::streaming(async move |writer| {
+        while let Some(frame) = body.frame().await? {
+            match frame {
+                Frame::Data(chunk) => writer.send(chunk).await?,
+                Frame::Trailers(trailers) => writer.trailers(trailers),
+            }
+        }
+        Ok(())
+    }));
+    if let Some(content_type) = head.headers.get("content-type") {
+        response
+            .headers_mut()
+            .insert("content-type", content_type.clone());
+    }
+    response
+}
+
+async fn swallow(body: &mut AsyncBody) -> Response<AsyncBody> {
+    let mut bytes = 0;
+    loop {
+        match body.chunk().await {
+            Ok(Some(chunk)) => bytes += chunk.len(),
+            Ok(None) => return text(200, format!("{bytes}\n")),
+            Err(error) => return text(400, format!("{bytes}, then {error:?}\n")),
+        }
+    }
+}
+
+/// Calls `?url=`, with the same method and body.
+async fn out(request: Request<AsyncBody>) -> Response<AsyncBody> {
+    let url = request.query("url").unwrap_or_default().into_owned();
+    let (head, body) = request.into_parts();
+    let call = Request::builder().method(head.method).uri(url).body(body);
+    let call = match call {
+        Ok(call) => call,
+        Err(error) => return text(400, format!("{error}\n")),
+    };
+    match send_async(call).await {
+        Ok(response) => passed_on(response),
+        Err(error) => text(500, format!("{error:?}\n")),
+    }
+}
+
+struct Export;
+
+impl AsyncHttpFunction for Web {
+    async fn request(request: Request<AsyncBody>) -> Response<AsyncBody> {
+        // Its counts are not in the value.
+        AsyncHandler::request(&Self, request).await
+    }
+}
+
+impl Guest for Export {
+    async fn handle(request: types::Request) -> Result<types::Response, ErrorCode> {
+        let path = request.get_path_with_query().unwrap_or_default();
+        if Order::of_path(&path).command == "no-answer" {
+            return Err(ErrorCode::InternalError(None));
+        }
+        <Web as Guest>::handle(request).await
+    }
+}
+
+openline_sdk::export_async!(Web);
+#[cfg(target_family = "wasm")]
+asynchronous_http::export_asynchronous_http!(Export with_types_in asynchronous_http);
