@@ -62,7 +62,7 @@ suite: # Find or install Python and the Autobahn test suite, for `test`
 # The build of the tests has made the host's program and the functions.
 test: setup browser edge pebble suite ## Test everything, also the page in a real browser
 	$(CARGO) test --workspace
-	$(CARGO) test --quiet --manifest-path guests/Cargo.toml --target-dir target/guests/tests -p socket-io
+	$(CARGO) test --quiet --manifest-path guests/Cargo.toml --target-dir target/guests/tests -p socket-io -p notify -p llm-relay -p grpc
 	@scripts/js-client.sh
 	@scripts/js-client.sh browser
 	@scripts/conformance.sh quick

@@ -59,6 +59,7 @@ mod handshake;
 mod hibernation;
 mod hints;
 mod hops;
+mod http;
 mod http2;
 mod http2_places;
 mod identity;

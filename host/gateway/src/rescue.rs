@@ -37,9 +37,12 @@ const RETRY_AFTER_SECONDS: u64 = 5;
 /// How much longer some peers wait, in seconds, so that those who were refused
 /// together do not all come back together.
 const RETRY_SPREAD_SECONDS_MAX: u64 = 10;
-/// The word for a peer that leaves while its function decides. It gets no
-/// answer.
+/// The word for a peer that leaves while its function decides or answers.
 pub(crate) const PEER_GONE: &str = "peer_gone";
+
+/// The word for an answer that ends before its end, because its function failed while
+/// it wrote it. Its peer has the head already.
+pub(crate) const UNFINISHED: &str = "unfinished_answer";
 
 /// Why a request is refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -497,6 +500,9 @@ mod tests {
             | Refusal::BackedOff(_)
             | Refusal::Attached
             | Refusal::Requests
+            | Refusal::RequestBody(_)
+            | Refusal::RequestBodyIncomplete
+            | Refusal::StreamTime
             | Refusal::Fault(_)
             | Refusal::Answer(_) => {}
         }
@@ -505,7 +511,10 @@ mod tests {
     /// Status, word, blame, and whether guest code has run.
     fn row(refusal: &Refusal) -> [String; 4] {
         let ran = match refusal {
-            Refusal::Answer(_) => true,
+            Refusal::Answer(_)
+            | Refusal::RequestBody(_)
+            | Refusal::RequestBodyIncomplete
+            | Refusal::StreamTime => true,
             Refusal::Fault(fault) => fault.blame() == Blame::Guest,
             Refusal::Denied(Denied::Firewall(Stopped::Failed(undecided))) => {
                 undecided.blame() == Blame::Guest
@@ -543,6 +552,7 @@ mod tests {
         assert!(rows.iter().all(explained), "each says what to do");
         for silent in [
             PEER_GONE,
+            UNFINISHED,
             Refusal::from(Denied::Firewall(Stopped::Drop)).label(),
         ] {
             let row = rows.iter().find(|cells| cells[2] == silent);

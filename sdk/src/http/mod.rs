@@ -43,6 +43,8 @@ mod async_writer;
 mod body;
 mod code;
 mod error;
+#[cfg(feature = "http-body")]
+mod foreign_body;
 mod handler;
 mod hold;
 mod json;

@@ -1,19 +1,17 @@
 //! Answers requests in all the ways that an asynchronous function can, as the path
-//! says, and echoes WebSocket messages beside it. `/no-answer` is what the SDK does not
-//! let a function do, so the export is written by hand.
+//! says, and echoes WebSocket messages beside it.
 
+#[cfg(target_family = "wasm")]
+mod export;
 #[path = "../../web/src/orders.rs"]
 mod orders;
 
 use std::time::Duration;
 
-use asynchronous_http::exports::wasi::http::handler::{ErrorCode, Guest};
-use asynchronous_http::wasi::http::types;
 use openline_sdk::http::{
     AsyncBody, AsyncWriter, Bytes, Error, Frame, Request, RequestExt, Response, send_async, text,
 };
 use openline_sdk::prelude::*;
-use openline_sdk::raw::{AsyncHttpFunction, asynchronous_http};
 use openline_sdk::time::sleep;
 
 use orders::{LEFT, MESSAGES, Order, REQUESTS, count, event, passed_on, pause, trailers, whole};
@@ -95,7 +93,8 @@ fn streamed(order: &Order, request: &Request<AsyncBody>) -> Response<AsyncBody> 
         "trailers" => {
             headers.push(("trailer", "x-checksum, grpc-status".to_owned()));
             AsyncBody::streaming(async |writer| {
-                writer.send("with trailers\n").await?;
+                let text = format!("with {} trailers\n", trailers().len());
+                writer.send(text).await?;
                 writer.trailers(trailers());
                 Ok(())
             })
@@ -179,25 +178,4 @@ async fn out(request: Request<AsyncBody>) -> Response<AsyncBody> {
     }
 }
 
-struct Export;
-
-impl AsyncHttpFunction for Web {
-    async fn request(request: Request<AsyncBody>) -> Response<AsyncBody> {
-        // Its counts are not in the value.
-        AsyncHandler::request(&Self, request).await
-    }
-}
-
-impl Guest for Export {
-    async fn handle(request: types::Request) -> Result<types::Response, ErrorCode> {
-        let path = request.get_path_with_query().unwrap_or_default();
-        if Order::of_path(&path).command == "no-answer" {
-            return Err(ErrorCode::InternalError(None));
-        }
-        <Web as Guest>::handle(request).await
-    }
-}
-
 openline_sdk::export_async!(Web);
-#[cfg(target_family = "wasm")]
-asynchronous_http::export_asynchronous_http!(Export with_types_in asynchronous_http);

@@ -1,7 +1,8 @@
 //! Answers requests in all the ways that a plain function can, as the path says, and
-//! echoes WebSocket messages beside it. `/no-answer` is what the SDK does not let a
-//! function do, so the export is written by hand.
+//! echoes WebSocket messages beside it.
 
+#[cfg(target_family = "wasm")]
+mod export;
 mod orders;
 
 use std::io::Write as _;
@@ -9,8 +10,6 @@ use std::thread;
 
 use openline_sdk::http::{Body, Error, Request, RequestExt, Response, Writer, send, text};
 use openline_sdk::prelude::*;
-use openline_sdk::raw::{HttpFunction, plain_http};
-use plain_http::exports::wasi::http::incoming_handler::{Guest, IncomingRequest, ResponseOutparam};
 
 use orders::{LEFT, MESSAGES, Order, REQUESTS, count, event, passed_on, pause, trailers, whole};
 
@@ -80,7 +79,7 @@ fn streamed(order: &Order, request: &Request<Body>) -> Response<Body> {
             headers.push(("trailer", "x-checksum, grpc-status".to_owned()));
             Body::streaming(|writer| {
                 // Small pieces, which are gathered.
-                writeln!(writer, "{} {}", "with", "trailers")?;
+                writeln!(writer, "with {} trailers", trailers().len())?;
                 writer.trailers(trailers());
                 Ok(())
             })
@@ -164,24 +163,4 @@ fn out(request: Request<Body>) -> Response<Body> {
     }
 }
 
-struct Export;
-
-impl HttpFunction for Web {
-    fn request(request: Request<Body>) -> Response<Body> {
-        // Its counts are not in the value.
-        Handler::request(&mut Self, request)
-    }
-}
-
-impl Guest for Export {
-    fn handle(request: IncomingRequest, out: ResponseOutparam) {
-        let path = request.path_with_query().unwrap_or_default();
-        if Order::of_path(&path).command != "no-answer" {
-            <Web as Guest>::handle(request, out);
-        }
-    }
-}
-
 openline_sdk::export!(Web);
-#[cfg(target_family = "wasm")]
-plain_http::export_plain_http!(Export with_types_in plain_http);

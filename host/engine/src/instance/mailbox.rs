@@ -421,7 +421,7 @@ mod tests {
     use openline_core::name::ConnectionId;
 
     use super::*;
-    use crate::instance::live::Instance;
+    use crate::instance::live::{Instance, Lane};
     use crate::instance::seat::Keeper;
 
     fn job() -> Job {
@@ -511,7 +511,7 @@ mod tests {
 
     fn upgrade() -> (Job, Asker) {
         let (reply, asker) = oneshot::channel();
-        let instance = Arc::new(Instance::new(1, None, Lane::Connections));
+        let instance = Arc::new(Instance::new(1, None, Lane::default()));
         let seat = Seat::new(Arc::new(Nobody), instance);
         (Job::Upgrade(Box::default(), seat, reply), asker)
     }

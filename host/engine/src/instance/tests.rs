@@ -19,7 +19,7 @@ use openline_core::route::Route;
 use parking_lot::Mutex;
 
 use super::imports;
-use super::live::Instance;
+use super::live::{Instance, Lane};
 use super::mailbox::{EventOutcome, Job, Line, Turn};
 use super::poller;
 use super::program::{Program, Reach};
@@ -61,9 +61,11 @@ impl Notes {
 }
 
 impl Keeper for Notes {
-    fn release(&self, _instance: &Arc<Instance>) {
+    fn release(self: Arc<Self>, _instance: &Arc<Instance>) {
         self.note(Step::Released);
     }
+
+    fn retire(&self, _instance: &Arc<Instance>) {}
 
     fn forget(&self, _instance: &Arc<Instance>) {
         self.note(Step::Forgotten);
@@ -126,7 +128,7 @@ struct Alone {
 impl Alone {
     fn of(program: &Arc<Program>) -> Self {
         let notes = Arc::<Notes>::default();
-        let instance = Arc::new(Instance::new(1, None, Lane::Connections));
+        let instance = Arc::new(Instance::new(1, None, Lane::default()));
         let keeper: Arc<dyn Keeper> = Arc::<Notes>::clone(&notes);
         let driving = task::drive(Arc::clone(program), keeper, Arc::clone(&instance));
         poller::spawn(Arc::clone(&instance), driving);

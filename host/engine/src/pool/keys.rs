@@ -86,18 +86,14 @@ impl<V> Locked<'_, V> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::instance::live::Lane;
 
     #[test]
     fn a_value_leads_to_its_instance_and_version_until_that_has_ended() {
         let keys = Keys::default();
         let (first, second) = (Arc::new("first"), Arc::new("second"));
-        let instance = |number| {
-            Arc::new(Instance::new(
-                number,
-                Some("room".into()),
-                Lane::Connections,
-            ))
-        };
+        let instance =
+            |number| Arc::new(Instance::new(number, Some("room".into()), Lane::default()));
         let (one, other) = (instance(1), instance(2));
         let served_by = |keys: &Keys<&'static str>| {
             let keys = keys.lock();

@@ -18,7 +18,7 @@ use tokio::time::{Instant, Sleep};
 use super::{Answerer, Held};
 use crate::gateway::{Gateway, Place};
 use crate::request_id::RequestId;
-use crate::rescue::PEER_GONE;
+use crate::rescue::{PEER_GONE, Refusal, UNFINISHED};
 
 /// An answer ends before its end; hyper then closes the TCP connection, or resets
 /// the stream, so that the peer does not take it for whole.
@@ -93,8 +93,9 @@ impl Written {
         let (id, function) = (self.id, &self.function);
         tracing::debug!(request = %id, %function, %why, "an answer is cut off");
         self.gateway.tally().refuse(match why {
-            CutOff::Unfinished(_) => "unfinished_answer",
-            CutOff::StreamTime | CutOff::Ended => "stream_time",
+            CutOff::Unfinished(_) => UNFINISHED,
+            // The second is that of answers that are held, which end elsewhere.
+            CutOff::StreamTime | CutOff::Ended => Refusal::StreamTime.label(),
         });
         Poll::Ready(Some(Err(why)))
     }
