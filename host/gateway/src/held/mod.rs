@@ -41,7 +41,7 @@ use openline_core::event::RouteParams;
 use openline_core::kind::ConnectionKind;
 use openline_core::limits::HELD_FIRST_BYTES_MAX;
 use openline_core::message::Message;
-use openline_core::name::ChannelName;
+use openline_core::name::{AliasName, ChannelName};
 use openline_core::tls::TlsFacts;
 use openline_dialects::sse;
 use openline_engine::alias::{Split, Unseated};
@@ -115,6 +115,28 @@ impl Caller {
             identity,
             since: since(asked.parts),
         }
+    }
+
+    /// The facts of a connection; as whom the peer is authenticated, and where it was.
+    fn facts(
+        self,
+        alias: AliasName,
+        kind: ConnectionKind,
+    ) -> (Facts, Option<Identity>, Vec<Position>) {
+        // One that needed no credential has nothing that could end.
+        let identity = self.identity;
+        let identity = identity.filter(|it| !it.claims.is_empty() || it.expires.is_some());
+        let facts = Facts {
+            peer: self.peer,
+            tls: self.tls,
+            route_params: self.params,
+            alias,
+            kind,
+            dialect: (kind == ConnectionKind::EventStream).then_some(DialectName::HeldEvents),
+            user: identity.as_ref().and_then(subject),
+            ..Facts::now()
+        };
+        (facts, identity, self.since)
     }
 }
 
@@ -212,27 +234,8 @@ fn connect(gateway: &Arc<Gateway>, holding: Holding) -> Result<(Parts, Made), Re
         first,
         is_head: _,
     } = holding;
-    let Caller {
-        peer,
-        tls,
-        params,
-        identity,
-        since,
-        id: _,
-    } = caller;
     let alias = &service.alias;
-    // One that needed no credential has nothing that could end.
-    let identity = identity.filter(|it| !it.claims.is_empty() || it.expires.is_some());
-    let facts = Facts {
-        peer,
-        tls,
-        route_params: params,
-        alias: alias.name().clone(),
-        kind: hold.kind,
-        dialect: (hold.kind == ConnectionKind::EventStream).then_some(DialectName::HeldEvents),
-        user: identity.as_ref().and_then(subject),
-        ..Facts::now()
-    };
+    let (facts, identity, since) = caller.facts(alias.name().clone(), hold.kind);
     let limits = Arc::clone(&split.limits);
     let owner = SocketOwner::new(facts, limits, Arc::clone(&service.budget));
     let connection = Arc::clone(owner.connection());
