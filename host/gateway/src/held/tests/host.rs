@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use http::HeaderName;
-use openline_admission::admit::{self, Decision, Noted};
+use openline_admission::admit::{self, Asks, Decision, Noted};
 use openline_admission::normalise::normalise;
 use openline_admission::peer::Peer;
 use openline_admission::services::{Led, Services};
@@ -218,10 +218,14 @@ pub(super) async fn respond(
     let services = gateway.services();
     let (table, mut noted) = (services.table(), Noted::default());
     let request = (&normal, &parts);
-    let admitting =
-        admit::admit::<_, Refusal>(services, &table, request, peer, (&id, &mut noted), |_| {
-            Ok(())
-        });
+    let admitting = admit::admit::<_, Refusal>(
+        services,
+        &table,
+        request,
+        peer,
+        (&id, &mut noted),
+        |_, _| Ok((Asks::Answer, ())),
+    );
     let admitted = match admitting.await {
         Ok(Decision::Ask(admitted, ())) => admitted,
         Ok(Decision::Preflight(_)) => panic!("no request is a preflight"),
