@@ -47,9 +47,6 @@ pub struct Binding {
     point: u32,
     waiting: bool,
     opened: Opened,
-    /// Whether its peer is reached by an answer that is held: a function without a
-    /// handler of connections may have it.
-    is_held: bool,
     ending: Ending,
     /// Whether it shares the instance that serves its affinity value, even one
     /// of another version.
@@ -67,6 +64,9 @@ enum Opened {
     /// It got `open`, which may still come back.
     Given,
     Yes,
+    /// It is an answer that is held: the answer was the opening, and a function
+    /// without a handler of connections may have it.
+    Held,
 }
 
 /// How long an event may wait for the end of a back-off.
@@ -103,7 +103,7 @@ impl Alias {
         unseated: Unseated,
     ) -> Binding {
         let mut binding = Binding::new(Arc::clone(self), connection, (unseated, None));
-        binding.is_held = true;
+        binding.opened = Opened::Held;
         binding
     }
 }
@@ -133,7 +133,6 @@ impl Binding {
             point,
             waiting: false,
             opened: Opened::No,
-            is_held: false,
             ending: Ending::No,
             follows,
             key,
@@ -237,7 +236,7 @@ impl Binding {
     /// that is held, the answer was the opening, and the function may have no handler
     /// that could be told of the end.
     pub fn is_opened(&mut self) -> bool {
-        if self.is_held {
+        if self.opened == Opened::Held {
             self.follow();
             return self.version().takes_connections();
         }

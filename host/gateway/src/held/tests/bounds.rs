@@ -118,7 +118,7 @@ async fn its_times_are_those_of_a_connection() {
         (500..=5_500).contains(&wait.parse::<u32>().unwrap()),
         "{body}"
     );
-    assert_eq!(host.gateway.tally().ended()["connection_time"], 1);
+    host.ended("connection_time", 1).await;
 }
 
 #[tokio::test]
