@@ -5,6 +5,7 @@ mod affinity;
 mod answering;
 mod bounds;
 mod ending;
+mod holding;
 mod seen;
 
 use std::net::SocketAddr;

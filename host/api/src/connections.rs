@@ -267,17 +267,21 @@ pub(crate) enum Put {
 /// Puts a message into a connection's outbox, in the words of its dialect.
 pub(crate) fn put(connection: &Arc<Connection>, message: Message) -> Put {
     let dialect = connection.facts().dialect.and_then(forms::spoken);
-    let message = match dialect {
-        None => message,
-        Some(dialect) => Message::Text(match &message {
-            Message::Text(text) => dialect.message(DataView::of_text(text)),
-            Message::Binary(bytes) => dialect.message(DataView::Binary(bytes)),
-        }),
+    let is_large = |message: &Message| message.bytes() > connection.limits().message_bytes;
+    let outcome = match dialect {
+        None if is_large(&message) => return Put::Large,
+        None => connection.push(message),
+        Some(dialect) => {
+            let frame = Message::Text(match &message {
+                Message::Text(text) => dialect.message(DataView::of_text(text)),
+                Message::Binary(bytes) => dialect.message(DataView::Binary(bytes)),
+            });
+            if is_large(&frame) {
+                return Put::Large;
+            }
+            connection.push_frame(frame)
+        }
     };
-    if message.bytes() > connection.limits().message_bytes {
-        return Put::Large;
-    }
-    let outcome = connection.push_frame(message);
     connection.wake();
     match outcome {
         SendOutcome::Sent | SendOutcome::Queued(_) => Put::Sent,

@@ -20,6 +20,7 @@ use openline_broker::position::Epoch;
 use openline_broker::presence::{Member, PresenceEvent};
 use openline_broker::publication::Publication;
 use openline_core::channel::ChannelTerms;
+use openline_core::dialect::DialectName;
 use openline_core::event::SendOutcome;
 use openline_core::message::Compress;
 use openline_core::name::{ChannelName, ConnectionId};
@@ -386,7 +387,7 @@ pub(crate) fn tell(
         PresenceEvent::Join(member) => (member, true),
         PresenceEvent::Leave(member) => (member, false),
     };
-    let mut made: [Option<Option<Arc<SharedMessage>>>; 3] = [None, None, None];
+    let mut made = [const { None::<Option<Arc<SharedMessage>>> }; DialectName::COUNT];
     for subscriber in subscribers.values() {
         let wants = subscriber.wishes.as_ref().is_some_and(|it| it.join_leave);
         let Some(dialect) = subscriber.connection.facts().dialect.filter(|_| wants) else {

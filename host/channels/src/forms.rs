@@ -23,7 +23,7 @@ use crate::shared::SharedMessage;
 use crate::sync::{AtomicU64, Ordering};
 
 /// The raw form, and one for each dialect.
-const FORMS: usize = 4;
+const FORMS: usize = 1 + DialectName::COUNT;
 
 /// The encodings of a publication, as far as they were needed.
 #[derive(Debug)]
@@ -60,23 +60,27 @@ impl<'a> Forms<'a> {
     }
 }
 
-/// The dialect of a name; none for event streams, which answer nobody.
+/// The dialect of a name; none for streams of events, which answer nobody.
 pub fn spoken(name: DialectName) -> Option<Dialect> {
     match name {
         DialectName::Pushflo => Some(Dialect::Pushflo),
         DialectName::Centrifugo => Some(Dialect::Centrifugo),
-        DialectName::Events => None,
+        DialectName::Events | DialectName::HeldEvents => None,
     }
 }
 
 /// A message of a function, in the frame that a peer of a dialect gets.
 pub fn spoken_message(name: DialectName, message: Message) -> Message {
-    match spoken(name) {
-        Some(dialect) => {
+    match (spoken(name), name) {
+        (Some(dialect), _) => {
             let data = data_of(message);
             Message::Text(dialect.message(data_view(&data)))
         }
-        None => message,
+        (None, DialectName::HeldEvents) => Message::Text(match &message {
+            Message::Text(text) => sse::text(text),
+            Message::Binary(bytes) => sse::binary(bytes),
+        }),
+        (None, _) => message,
     }
 }
 
@@ -91,6 +95,7 @@ pub fn publication(dialect: Option<DialectName>, publication: &Publication) -> M
 fn spoken_form(publication: &Publication, name: DialectName) -> ByteString {
     match spoken(name) {
         Some(dialect) => with_view(publication, |view| dialect.publication(view)),
+        None if name == DialectName::HeldEvents => held_event(publication),
         None => event(publication),
     }
 }
@@ -100,6 +105,14 @@ fn spoken_form(publication: &Publication, name: DialectName) -> ByteString {
 pub fn event(publication: &Publication) -> ByteString {
     with_stored(publication, |stored| {
         sse::publication(stored, sse::Form::Document)
+    })
+}
+
+/// A publication as an event of a held answer: its data alone, with its position as
+/// the event's id.
+pub fn held_event(publication: &Publication) -> ByteString {
+    with_stored(publication, |stored| {
+        sse::publication(stored, sse::Form::Data)
     })
 }
 

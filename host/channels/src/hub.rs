@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use openline_broker::channel::Backlog;
 use openline_broker::terms::{Found, TermsTable};
 use openline_core::channel::Subscription as ChannelSubscription;
+use openline_core::dialect::DialectName;
 use openline_core::message::{Compress, Message};
 use openline_core::name::{ChannelName, ConnectionId, Tag};
 use openline_dialects::centrifugo::Unsubscribed;
@@ -418,7 +419,7 @@ fn deliver<'a>(
     let wanted = connections
         .into_iter()
         .filter(|connection| except != Some(connection.id()));
-    let mut made: [Option<Arc<SharedMessage>>; 2] = [None, None];
+    let mut made = [const { None::<Arc<SharedMessage>> }; DialectName::COUNT];
     wanted
         .map(|connection| {
             let form = match connection.facts().dialect {

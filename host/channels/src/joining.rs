@@ -32,8 +32,15 @@ pub(crate) fn join(
     if terms.has_positions() {
         let limits = connection.limits();
         let filter = subscribing.filter.as_ref();
+        let since = subscribing.since.or_else(|| {
+            let all = subscribing.since_any;
+            let top = state.channel(name, now).position()?;
+            let own = all.iter().find(|it| it.epoch == top.epoch);
+            // One of another channel, or of another life of this one, recovers nothing.
+            own.or(all.first()).copied()
+        });
         let wish = Subscribe {
-            since: subscribing.since,
+            since,
             limit: PageLimit {
                 count: usize::MAX,
                 // All of it may have to be one message.
@@ -104,7 +111,7 @@ fn greet(
             return None;
         }
         let messages = backlog.publications.iter().map(|it| {
-            let message = forms::raw(&it.data);
+            let message = forms::publication(connection.facts().dialect, it);
             match backlog.position {
                 Some(_) => SharedMessage::counted(message, Compress::Configured),
                 None => SharedMessage::new(message),

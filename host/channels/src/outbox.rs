@@ -42,6 +42,9 @@ pub(crate) struct Outbox {
     writers: Writers,
     /// Nothing is dropped: past the bound the connection ends.
     is_whole: bool,
+    /// What comes has its frame already, which does not count for the size of a
+    /// message.
+    is_framed: bool,
 }
 
 /// How far a connection is from its end.
@@ -130,6 +133,22 @@ impl Outbox {
         }
     }
 
+    /// One whose messages come in their frames.
+    pub(crate) fn framed() -> Self {
+        Self {
+            is_framed: true,
+            ..Self::default()
+        }
+    }
+
+    /// What becomes of a message that is too large.
+    pub(crate) fn refuse(&self) -> SendOutcome {
+        match self.is_open() {
+            true => SendOutcome::Dropped,
+            false => SendOutcome::Gone,
+        }
+    }
+
     /// Puts an item before all others, whatever the bound, or drops it if the
     /// outbox has ended.
     pub(crate) fn push_first(&mut self, item: Item, budget: &Budget) {
@@ -168,7 +187,7 @@ impl Outbox {
             return SendOutcome::Gone;
         }
         let counts = self.is_whole || item.counts();
-        let is_bounded = !matches!(item, Item::Ping(_)) && !counts;
+        let is_bounded = !matches!(item, Item::Ping(_)) && !counts && !self.is_framed;
         if item.bytes() > limits.message_bytes && is_bounded {
             return SendOutcome::Dropped;
         }

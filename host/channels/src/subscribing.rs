@@ -29,6 +29,9 @@ pub enum SubscribeError {
 pub struct Subscribing<'a> {
     /// Where the subscriber was before.
     pub since: Option<Position>,
+    /// The same where it was in several channels: the position of this one is among
+    /// these, if it has one. They do not count beside `since`.
+    pub since_any: &'a [Position],
     /// How many of the last publications it wants if it cannot recover.
     pub otherwise: usize,
     /// Whether it would rather not be subscribed than miss publications after

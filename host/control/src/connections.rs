@@ -93,6 +93,7 @@ fn view(function: &Commons, live: &HashSet<u64>, connection: &Connection) -> Con
     ConnectionView {
         id: connection.id().to_string(),
         function: function.name().clone(),
+        kind: facts.kind.name(),
         peer: facts.peer.to_string(),
         tls: facts.tls.as_deref().map(TlsView::new),
         alias: facts.alias.clone(),

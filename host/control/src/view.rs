@@ -232,6 +232,10 @@ pub struct ConnectionView {
     /// Its function.
     #[schema(value_type = schema::FunctionName)]
     pub function: FunctionName,
+    /// How its peer is reached: `websocket`, or by an answer that is held:
+    /// `event-stream`, `stream`, `poll`.
+    #[schema(pattern = "^(websocket|event-stream|stream|poll)$")]
+    pub kind: &'static str,
     /// The address of its peer, behind all trusted hops; with the port where
     /// that is known.
     pub peer: String,

@@ -149,6 +149,9 @@ pub enum CloseReason {
         /// The status of the rejection.
         status: u16,
     },
+    /// A held answer has all that it waited for: a poll its message, or its time is
+    /// over.
+    Answered,
     /// An ending in the words of the trigger's dialect: the peer broke its rules.
     Dialect {
         /// A code of the dialect.
@@ -216,6 +219,7 @@ impl CloseReason {
                 word: "token_invalid",
             },
             Self::Rejected { status: 403 },
+            Self::Answered,
             Self::Dialect {
                 code: 3501,
                 reason: "bad request",
@@ -256,6 +260,7 @@ impl CloseReason {
             Self::Revoked => "token_revoked",
             Self::Refused { .. } => "refused",
             Self::Rejected { .. } => "rejected",
+            Self::Answered => "answered",
             Self::Dialect { .. } => "dialect",
         }
     }
@@ -296,6 +301,7 @@ impl CloseReason {
             Self::Expired { code } => (*code, "the token has expired"),
             Self::Revoked => (1008, "the token has been revoked"),
             Self::Refused { code, word } => (*code, *word),
+            Self::Answered => (1000, "the poll has its answer"),
             Self::Dialect { code, reason } => (*code, *reason),
             Self::SlowMessage => (1013, "message took too long while others waited for room"),
         };
@@ -343,6 +349,7 @@ impl CloseReason {
             } => Reconnect::Yes,
             Self::Refused { .. } | Self::Rejected { .. } | Self::Dialect { .. } => Reconnect::No,
             Self::Lost
+            | Self::Answered
             | Self::ShuttingDown { .. }
             | Self::TimeUp { .. }
             | Self::TimeUpAbort

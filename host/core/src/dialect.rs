@@ -16,6 +16,15 @@ pub enum DialectName {
     /// Server-Sent Events, of the interface for publishers: no trigger speaks it.
     #[serde(skip)]
     Events,
+    /// Server-Sent Events of answers that functions hold: the data of messages and
+    /// publications alone. No trigger speaks it.
+    #[serde(skip)]
+    HeldEvents,
+}
+
+impl DialectName {
+    /// How many there are: for tables that are indexed by them.
+    pub const COUNT: usize = Self::HeldEvents as usize + 1;
 }
 
 impl fmt::Display for DialectName {
@@ -24,6 +33,7 @@ impl fmt::Display for DialectName {
             Self::Pushflo => "pushflo",
             Self::Centrifugo => "centrifugo",
             Self::Events => "events",
+            Self::HeldEvents => "held events",
         })
     }
 }

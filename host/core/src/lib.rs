@@ -22,6 +22,7 @@ pub mod event;
 pub mod fault;
 pub mod inspection;
 pub mod key;
+pub mod kind;
 pub mod lifetime;
 pub mod limits;
 pub mod message;

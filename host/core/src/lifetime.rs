@@ -45,6 +45,11 @@ impl Lifetime {
         self.pinged = None;
     }
 
+    /// The last ping needs no answer: its peer sends nothing by itself.
+    pub fn need_no_answer(&mut self) {
+        self.pinged = None;
+    }
+
     /// When to call `check` next; `None` when there is nothing to wait for.
     pub fn due(&self, limits: &FunctionLimits) -> Option<Duration> {
         let end = limit(limits.connection_time);
@@ -169,6 +174,22 @@ mod tests {
                 (100, Due::End(CloseReason::TimeUp { retry_after: 0 })),
             ]
         );
+    }
+
+    #[test]
+    fn a_ping_that_needs_no_answer_does_not_count_as_one() {
+        let limits = FunctionLimits {
+            idle_timeout: s(70),
+            ..limits()
+        };
+        let mut life = Lifetime::default();
+        for second in [30, 60] {
+            assert_eq!(life.check(s(second), true, &limits), Due::Ping);
+            life.need_no_answer();
+        }
+        assert_eq!(life.check(s(69), true, &limits), Due::Nothing);
+        let end = life.check(s(70), true, &limits);
+        assert_eq!(end, Due::End(CloseReason::Idle));
     }
 
     #[test]

@@ -16,6 +16,7 @@
 //!
 //! A request that ends is made again by the browser, unless the answer is 204.
 
+use std::borrow::Cow;
 use std::fmt::Display;
 use std::fmt::Write;
 
@@ -43,11 +44,17 @@ pub const PING: &str = ":\n\n";
 /// fetch its state elsewhere. Its data is empty, and its `id` the new position.
 pub const LOST: &str = "openline-lost";
 
+/// The name of an event whose data is bytes in base64.
+pub const BINARY: &str = "binary";
+
+/// The name of the last event of a held answer: why it ends.
+pub const CLOSE: &str = "openline-close";
+
 /// What the data of an event is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Form {
     /// The data of the publication alone, under the name of its event. Bytes are
-    /// in base64.
+    /// in base64, under the name [`BINARY`] if the event has none.
     Data,
     /// A document with all of the publication, always under the name `message`.
     Document,
@@ -69,7 +76,8 @@ pub fn publication(stored: &Stored<'_>, form: Form) -> ByteString {
     match form {
         Form::Document => lines(&mut out, &published_event(stored)),
         Form::Data => {
-            if let Some(event) = view.event {
+            let is_binary = matches!(view.data, DataView::Binary(_));
+            if let Some(event) = view.event.or(is_binary.then_some(BINARY)) {
                 field(&mut out, "event", event);
             }
             match view.data {
@@ -93,6 +101,50 @@ pub fn lost(position: Option<impl Display>) -> ByteString {
     let id = position.map_or_else(String::new, |it| it.to_string());
     // Without data there is no event.
     format!("id: {id}\nevent: {LOST}\ndata:\n\n").into()
+}
+
+/// A text of a function as an event without name and `id`.
+pub fn text(text: &str) -> ByteString {
+    push(text)
+}
+
+/// Bytes of a function, in base64, as an event of the name [`BINARY`].
+pub fn binary(bytes: &[u8]) -> ByteString {
+    let view = DataView::Binary(bytes);
+    let mut quoted = String::new();
+    crate::json::data(&mut quoted, view);
+    let text = quoted.trim_matches('"');
+    let mut out = String::with_capacity(text.len() + 24);
+    field(&mut out, "event", BINARY);
+    lines(&mut out, text);
+    out.push('\n');
+    out.into()
+}
+
+/// The event [`CLOSE`]: a document with the code, the reason, and whether to connect
+/// again. A browser that does waits as long as the last `retry` says.
+pub fn closed(code: u16, reason: &str, reconnect: &str) -> ByteString {
+    let document = crate::json::document(|object| {
+        object.number("code", code.into());
+        object.text("reason", reason);
+        object.text("reconnect", reconnect);
+    });
+    format!("event: {CLOSE}\ndata: {document}\n\n").into()
+}
+
+/// The positions of a peer of a held answer: what its `Last-Event-ID` has, or else
+/// `lastEventId` in the query, by which libraries send it that cannot send headers.
+/// They have commas between them. None if these are no ids of the host: a function
+/// may have its own.
+pub fn last_ids<'a>(last_event_id: Option<&'a [u8]>, query: &'a str) -> Cow<'a, str> {
+    let of_header = last_event_id.filter(|id| !id.is_empty());
+    match of_header {
+        Some(id) => std::str::from_utf8(id).unwrap_or_default().into(),
+        None => query::one(query, "lastEventId")
+            .ok()
+            .flatten()
+            .unwrap_or_default(),
+    }
 }
 
 /// A push of Centrifugo, as its clients of event streams read it: an event
@@ -218,6 +270,16 @@ mod tests {
         );
         let binary = publication(&stored(DataView::Binary(&[0, 255]), None), Form::Data);
         assert_eq!(binary, "event: created\ndata: AP8=\n\n");
+        let mut nameless = stored(DataView::Binary(&[0, 255]), None);
+        nameless.view.event = None;
+        let nameless = publication(&nameless, Form::Data);
+        assert_eq!(nameless, "event: binary\ndata: AP8=\n\n");
+        assert_eq!(super::binary(&[0, 255]), nameless);
+        assert_eq!(super::text("a\r\nb"), "data: a\ndata: b\n\n");
+        assert_eq!(
+            closed(1000, "say \"bye\"\n", "yes"),
+            "event: openline-close\ndata: {\"code\":1000,\"reason\":\"say \\\"bye\\\"\\n\",\"reconnect\":\"yes\"}\n\n"
+        );
         let document = publication(&stored(DataView::Text("a\nb"), Some("p1")), Form::Document);
         let expected = concat!(
             "id: p1\ndata: {\"channel\":\"c\",\"id\":\"m\",\"position\":\"p1\",\"event\":\"created\",",
@@ -258,6 +320,16 @@ mod tests {
         assert_eq!(since(None, "since=a&since=b"), Err(SinceError));
         let long = |bytes: usize| since(Some(&vec![b'a'; bytes]), "").is_ok();
         assert!(long(POSITION_BYTES_MAX) && !long(POSITION_BYTES_MAX + 1));
+    }
+
+    #[test]
+    fn ids_come_from_the_header_first() {
+        assert_eq!(last_ids(Some(b"a-1,b-2"), "lastEventId=c"), "a-1,b-2");
+        assert_eq!(last_ids(Some(b""), "lastEventId=a-1%2Cb-2"), "a-1,b-2");
+        for query in ["", "x=1", "lastEventId=a&lastEventId=b", "lastEventId=%FF"] {
+            assert_eq!(last_ids(None, query), "", "{query}");
+        }
+        assert_eq!(last_ids(Some(b"\xff"), "lastEventId=c"), "");
     }
 
     proptest! {

@@ -4,6 +4,7 @@
 
 use std::convert::Infallible;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -12,6 +13,7 @@ use http_body_util::combinators::BoxBody;
 use hyper::body::{Body, Frame, SizeHint};
 
 use crate::exchange::{CutOff, Written};
+use crate::held::slot::{HeldBody, Slot};
 
 /// The body of an answer.
 #[derive(Debug)]
@@ -20,9 +22,15 @@ pub enum AnswerBody {
     Whole(Full<Bytes>),
     /// It comes bit by bit, for as long as it may take.
     Stream(BoxBody<Bytes, Infallible>),
+    /// A function holds it: it is a connection.
+    Held(Held),
     /// A function writes it.
     Written(Box<Written>),
 }
+
+/// The body of an answer that a function holds.
+#[derive(Debug)]
+pub struct Held(pub(crate) HeldBody);
 
 impl AnswerBody {
     /// Whether it comes bit by bit.
@@ -30,9 +38,17 @@ impl AnswerBody {
         !matches!(self, Self::Whole(_))
     }
 
+    /// Where its pieces come from, if a function holds it.
+    pub(crate) fn held(&self) -> Option<&Arc<Slot>> {
+        match self {
+            Self::Held(held) => Some(held.0.slot()),
+            _ => None,
+        }
+    }
+
     /// Whether it ends the TCP connection with it: it has no end of its own.
     pub(crate) fn is_endless(&self) -> bool {
-        matches!(self, Self::Stream(_))
+        matches!(self, Self::Stream(_) | Self::Held(_))
     }
 }
 
@@ -59,6 +75,7 @@ impl Body for AnswerBody {
             Self::Whole(body) => Pin::new(body).poll_frame(cx).map_err(endless),
             Self::Stream(body) => Pin::new(body).poll_frame(cx).map_err(endless),
             Self::Written(body) => Pin::new(body).poll_frame(cx),
+            Self::Held(body) => Pin::new(&mut body.0).poll_frame(cx),
         }
     }
 
@@ -66,6 +83,7 @@ impl Body for AnswerBody {
         match self {
             Self::Whole(body) => body.is_end_stream(),
             Self::Stream(body) => body.is_end_stream(),
+            Self::Held(body) => body.0.is_end_stream(),
             Self::Written(body) => body.is_end_stream(),
         }
     }
@@ -74,6 +92,7 @@ impl Body for AnswerBody {
         match self {
             Self::Whole(body) => body.size_hint(),
             Self::Stream(body) => body.size_hint(),
+            Self::Held(body) => body.0.size_hint(),
             Self::Written(body) => body.size_hint(),
         }
     }

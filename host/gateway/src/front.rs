@@ -19,13 +19,13 @@ use std::time::Duration;
 
 use openline_admission::peer::Peer;
 use openline_core::config::Listener;
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
 use crate::gateway::Gateway;
 use crate::requests::{Requests, Slot};
 use crate::reserved::{Reserved, boxed};
+use crate::upgrade::Handover;
 use crate::{arrival, http as transport, listen, tls};
 
 /// TCP connections to `probes` at once: an orchestrator, some load balancers
@@ -105,7 +105,7 @@ pub struct ReservedListener {
 }
 
 /// Answers the requests of one TCP connection, or of the TLS on it.
-async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
+async fn serve<S: Handover>(
     stream: S,
     peer: Peer,
     gateway: &Gateway,

@@ -236,6 +236,23 @@ impl Place {
         }
     }
 
+    /// Gives the place among the requests up for the time of a poll that waits,
+    /// which is counted elsewhere.
+    pub(crate) fn step_aside(&self) {
+        match self {
+            Self::Connection(permit) => permit.slot().step_aside(),
+            Self::Stream(_) => self.upgraded(),
+        }
+    }
+
+    /// The poll has its answer: its TCP connection waits for the next request. It is
+    /// closed if there is no place for it.
+    pub(crate) fn return_to(&self) {
+        if let Self::Connection(permit) = self {
+            permit.return_to();
+        }
+    }
+
     /// The place among the requests.
     pub(crate) fn slot(&self) -> &Slot {
         match self {

@@ -5,6 +5,7 @@
 //! head must arrive. A peer that sends its head too slowly is cut off, and so
 //! is one that does not read its answer.
 
+use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -31,13 +32,13 @@ use openline_admission::services::Service;
 use openline_core::config::Listener;
 use openline_core::limits::REQUEST_HEADERS_MAX;
 use parking_lot::Mutex;
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::answer_body::AnswerBody;
-use crate::exchange::{self, CutOff, Ready};
+use crate::exchange::{self, CutOff, Exchanged, Ready};
 use crate::gateway::{Gateway, Permit, Place};
+use crate::held::{self, loan::Loan};
 use crate::outside::{self, Outside};
 use crate::pages;
 use crate::request_id::{Asked, REQUEST_ID, RequestId};
@@ -91,7 +92,7 @@ pub(crate) async fn serve_requests<S, F, A>(
     slot: &Slot,
     answer: F,
 ) where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    S: Handover,
     F: Fn(Request<Incoming>, RequestId) -> A,
     A: Future<Output = Result<Response<AnswerBody>, Dropped>>,
 {
@@ -100,10 +101,12 @@ pub(crate) async fn serve_requests<S, F, A>(
     // A TCP connection that is accepted while the host drains gets one answer.
     let last = *drain.borrow_and_update();
     let answered = Arc::<Answered>::default();
-    let service = service_fn(|request| {
+    let (loan, lent) = Loan::new(stream);
+    let service = service_fn(|request: Request<Incoming>| {
         let id = gateway.request_id();
+        let version = request.version();
         let answering = answer(request, id);
-        let answered = &answered;
+        let (answered, loan) = (&answered, &loan);
         async move {
             slot.begin();
             answered.begin();
@@ -116,6 +119,10 @@ pub(crate) async fn serve_requests<S, F, A>(
                     let close = HeaderValue::from_static("close");
                     answer.headers_mut().insert(CONNECTION, close);
                 }
+                if let Some(slot) = answer.body().held() {
+                    slot.frame(version);
+                    loan.want(slot);
+                }
                 Some(Arc::clone(answered))
             } else {
                 answered.end();
@@ -125,41 +132,53 @@ pub(crate) async fn serve_requests<S, F, A>(
             Ok::<_, Dropped>(answer.map(|body| Paced { body, reading }))
         }
     });
-    let connection = http1::Builder::new()
+    let serving = async {
+        let connection = builder(patience, last).serve_connection(TokioIo::new(lent), service);
+        let mut connection = std::pin::pin!(connection.with_upgrades());
+        let mut stopping = false;
+        loop {
+            let ended = tokio::select! {
+                // An answer is written before the branches that end the TCP
+                // connection are polled.
+                biased;
+                ended = connection.as_mut() => ended,
+                held = poll_fn(|_| loan.poll_written()) => return Some(held),
+                () = slot.closed() => {
+                    tracing::debug!(%peer, "closed: its place was needed");
+                    return None;
+                }
+                () = answered.unread(patience) => {
+                    tracing::debug!(%peer, "a peer does not read its answer");
+                    return None;
+                }
+                () = begun(&mut drain), if !last && !stopping => {
+                    stopping = true;
+                    connection.as_mut().graceful_shutdown();
+                    continue;
+                }
+            };
+            if let Err(error) = ended {
+                tracing::debug!(%peer, %error, "a request failed before its answer was complete");
+            }
+            return None;
+        }
+    };
+    // The rest of an answer that its function holds is written without hyper, which
+    // is gone by now.
+    if let Some(held) = serving.await {
+        held.give(loan.take_back().map(|stream| Box::new(stream) as _));
+    }
+}
+
+fn builder(patience: Duration, last: bool) -> http1::Builder {
+    let mut builder = http1::Builder::new();
+    builder
         .timer(TokioTimer::new())
         .header_read_timeout(patience)
         .max_buf_size(HEAD_BYTES_MAX)
         .max_headers(HEADERS_MAX)
-        .keep_alive(!last)
-        .serve_connection(TokioIo::new(stream), service)
-        .with_upgrades();
-    let mut connection = std::pin::pin!(connection);
-    let ended = tokio::select! {
-        // An answer is written before the branches that end the TCP connection
-        // are polled.
-        biased;
-        ended = connection.as_mut() => ended,
-        () = slot.closed() => {
-            tracing::debug!(%peer, "closed: its place was needed");
-            return;
-        }
-        () = answered.unread(patience) => {
-            tracing::debug!(%peer, "a peer does not read its answer");
-            return;
-        }
-        () = begun(&mut drain), if !last => {
-            connection.as_mut().graceful_shutdown();
-            tokio::select! {
-                biased;
-                ended = connection => ended,
-                () = slot.closed() => return,
-                () = answered.unread(patience) => return,
-            }
-        }
-    };
-    if let Err(error) = ended {
-        tracing::debug!(%peer, %error, "a request failed before its answer was complete");
-    }
+        .keep_alive(!last);
+    builder
 }
 
 /// When the last request of a TCP connection was answered, until the next one
@@ -397,6 +416,14 @@ async fn have_answered(
         () = deciding.displaced() => Err(Refusal::Requests),
     };
     waiting.decided = true;
+    drop(deciding);
+    let answered = match answered {
+        Ok(Exchanged::Answer(answer)) => Ok(answer),
+        // It has left the request for its place as a connection: a peer that goes
+        // now is one that ends.
+        Ok(Exchanged::Held(holding)) => Box::pin(held::hold(gateway, *holding)).await,
+        Err(refusal) => Err(refusal),
+    };
     answered.inspect_err(|refusal| {
         if let Refusal::Answer(details) = refusal {
             tracing::warn!(request = %id, function = %name, %details, "an answer of a function is not valid");

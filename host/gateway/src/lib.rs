@@ -3,7 +3,8 @@
 //!
 //! [`listen`] accepts, `arrival` finds out who the peer is, [`http`] answers
 //! requests, `handshake` checks those that ask for a WebSocket, `upgrade` asks
-//! the function, and `connection` serves the connection from then on. [`front`]
+//! the function, and `connection` serves the connection from then on. `held` has the
+//! answers that functions hold, which are connections, too. [`front`]
 //! answers probes even while all others hang. [`rescue`] is the only place
 //! where refusals become responses, and `pages` says what browsers may do with
 //! them. Requests for the host itself go to an
@@ -21,6 +22,7 @@ pub mod front;
 pub mod fuzzing;
 pub mod gateway;
 mod handshake;
+mod held;
 pub mod http;
 mod http2;
 pub mod listen;

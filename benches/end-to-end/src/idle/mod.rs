@@ -1,13 +1,14 @@
 //! Idle connections: what each costs the host's process in resident memory when
 //! it sleeps and no instance is left, before it has carried anything and after
-//! it has carried large messages, beside the native echo; and what it costs in
-//! CPU time when it is pinged.
+//! it has carried large messages, beside the native echo; what an answer costs that
+//! a function holds; and what a connection costs in CPU time when it is pinged.
 //!
 //! The connections are this process's, one task each, bounded by their number.
 //! Messages are echoed in waves, so that this program and the host hold a few
 //! of them at a time.
 
 mod cpu;
+mod held;
 
 use std::io::{self, Write};
 use std::net::SocketAddr;
@@ -47,6 +48,10 @@ pub struct Arguments {
     /// Connections whose memory is measured; 0 for none
     #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(..=60_000))]
     connections: u32,
+
+    /// Answers that a function holds whose memory is measured; 0 for none
+    #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(..=60_000))]
+    held: u32,
 
     /// Bytes of the messages that each carries, one after the other
     #[arg(long, value_name = "BYTES", value_delimiter = ',', default_values_t = [64 << 10, 1 << 20])]
@@ -88,9 +93,18 @@ struct Connections {
 /// host does not become quiet.
 pub async fn run(arguments: &Arguments) -> anyhow::Result<()> {
     native::raise_open_files().context("cannot raise the limit of open files")?;
-    let programs = arguments.programs.find(&["echo"])?;
+    let programs = arguments.programs.find(&["echo", "fault-web"])?;
     if arguments.connections > 0 {
         print_memory(arguments, &memory(arguments, &programs).await?)?;
+    }
+    if arguments.held > 0 {
+        let each = held::measure(&programs, arguments.held).await?;
+        let count = grouped(f64::from(arguments.held), 0);
+        let each = grouped(each, 0);
+        writeln!(
+            io::stdout(),
+            "{count} idle held answers, resident bytes each: {each}\n"
+        )?;
     }
     let mut table = Table::new(["connections", "µs a second each", "the host without them"]);
     for count in arguments.pinged.iter().filter(|count| **count > 0) {

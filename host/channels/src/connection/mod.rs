@@ -20,6 +20,7 @@ use bytestring::ByteString;
 use openline_core::auto_response::AutoResponse;
 use openline_core::dialect::DialectName;
 use openline_core::event::RouteParams;
+use openline_core::kind::ConnectionKind;
 use openline_core::limits::FunctionLimits;
 use openline_core::name::{AliasName, ChannelName, ConnectionId, Tag};
 use openline_core::tls::TlsFacts;
@@ -54,6 +55,8 @@ pub struct Facts {
     pub auto_responses: Arc<[AutoResponse]>,
     /// What was agreed on compression; `None` if nothing was.
     pub compressed: Option<Arc<Compressed>>,
+    /// How its peer is reached.
+    pub kind: ConnectionKind,
     /// What it speaks instead of raw messages.
     pub dialect: Option<DialectName>,
     /// Who its peer is, if that is known.
@@ -126,6 +129,8 @@ impl Connection {
         let flags = Flags::new();
         flags.set(Flag::Answers, !facts.auto_responses.is_empty());
         let outbox = match facts.dialect {
+            // Its peer sees by the ids of events what it has.
+            Some(DialectName::HeldEvents) => Outbox::framed(),
             Some(_) => Outbox::whole(),
             None => Outbox::default(),
         };

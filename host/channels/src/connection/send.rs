@@ -11,6 +11,7 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use openline_core::close::CloseReason;
+use openline_core::dialect::DialectName;
 use openline_core::event::SendOutcome;
 use openline_core::limits::PING_BYTES_MAX;
 use openline_core::message::{Compress, Message};
@@ -37,6 +38,9 @@ impl Connection {
     /// Puts a message of the function or the host into the outbox. Its peer gets
     /// it in the frame of its dialect, if it has one.
     pub fn push(&self, message: Message) -> SendOutcome {
+        if self.is_too_large(&message) {
+            return self.outbox.lock().refuse();
+        }
         self.put(Item::Message(self.spoken(message)))
     }
 
@@ -44,6 +48,14 @@ impl Connection {
     /// without one.
     pub fn push_frame(&self, frame: Message) -> SendOutcome {
         self.put(Item::Message(frame))
+    }
+
+    /// Whether a message is larger than the outbox can know: what its frame adds does
+    /// not count.
+    #[inline]
+    fn is_too_large(&self, message: &Message) -> bool {
+        self.facts.dialect == Some(DialectName::HeldEvents)
+            && message.bytes() > self.limits.message_bytes
     }
 
     #[inline]
@@ -56,6 +68,9 @@ impl Connection {
 
     /// Puts a message into the outbox, and says whether it is compressed.
     pub fn push_with(&self, message: Message, compress: Compress) -> SendOutcome {
+        if self.is_too_large(&message) {
+            return self.outbox.lock().refuse();
+        }
         let message = self.spoken(message);
         self.put(match compress {
             Compress::Configured => Item::Message(message),

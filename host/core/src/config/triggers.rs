@@ -250,7 +250,7 @@ impl Check<'_> {
             (DialectName::Centrifugo, AuthMethod::FirstMessage) => {
                 "use `auth = \"jwt\"`: the first command of these clients has the token"
             }
-            (DialectName::Centrifugo | DialectName::Events, _) => return,
+            (DialectName::Centrifugo | DialectName::Events | DialectName::HeldEvents, _) => return,
         };
         let message = format!("peers of the dialect `{dialect}` cannot authenticate like this");
         let span = trigger.auth.as_ref().map(Spanned::span);

@@ -54,6 +54,19 @@ pub const BATCH_MESSAGES_MAX: usize = 256;
 /// mark still belongs to it. A connection has at most two batches in the host:
 /// the one being handled and the next.
 pub const BATCH_BYTES_MAX: usize = 64 * 1024;
+/// The first bytes of an answer that a function holds: they are kept until the peer
+/// has taken them, and more of them is what messages are for.
+pub const HELD_FIRST_BYTES_MAX: usize = 64 * 1024;
+/// Positions in the id of an event of a held answer, one for each of its channels
+/// from which it can recover: with more the `Last-Event-ID` of a browser would not
+/// fit into what proxies take for a header.
+pub const HELD_POSITIONS_MAX: usize = 16;
+/// How long a held poll waits for its message where the function does not say:
+/// proxies close what is silent for 30 to 60 seconds.
+pub const HELD_POLL_TIME: Duration = Duration::from_secs(25);
+/// How long one may wait at most: after more, its peer cannot tell it from one that
+/// was forgotten.
+pub const HELD_POLL_TIME_MAX: Duration = Duration::from_secs(10 * 60);
 /// Payload of a ping or pong, in bytes (RFC 6455 section 5.5).
 pub const PING_BYTES_MAX: usize = 125;
 

@@ -1,5 +1,5 @@
 //! A connection that a function has accepted: the function's answer, and where
-//! the connection is served.
+//! the connection is served, with a seat or without.
 
 use std::sync::Arc;
 
@@ -27,6 +27,12 @@ pub struct Accepted {
 #[derive(Debug)]
 pub struct Reservation {
     pub(super) seat: Seat,
+    pub(super) unseated: Unseated,
+}
+
+/// Where a connection is served that has no seat: one that begins hibernated.
+#[derive(Debug)]
+pub struct Unseated {
     pub(super) counted: Counted,
     /// The generation of the split from which the version was picked.
     pub(super) generation: u64,
@@ -34,4 +40,11 @@ pub struct Reservation {
     pub(super) point: u32,
     /// The affinity value, if the function has affinity.
     pub(super) key: Option<Box<str>>,
+}
+
+impl Reservation {
+    /// Gives the seat up, and keeps the rest.
+    pub fn leave_seat(self) -> Unseated {
+        self.unseated
+    }
 }

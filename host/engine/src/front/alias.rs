@@ -11,7 +11,7 @@ use openline_core::fault::Fault;
 use openline_core::limits::{AFFINITY_BYTES_MAX, FunctionLimits};
 use openline_core::name::{AliasName, FunctionName};
 
-pub use super::accepted::{Accepted, Reservation};
+pub use super::accepted::{Accepted, Reservation, Unseated};
 pub use super::split::Split;
 use super::split::{Followed, Led, Way, point_of};
 use crate::instance::live::{CHANNELS_KEY, Instance};
@@ -194,21 +194,46 @@ impl Alias {
         })
     }
 
+    /// Where a connection of this affinity value is served that takes no seat, as
+    /// the split says now, and that split. `None` if the alias has no version.
+    pub fn unseated(&self, key: Option<Box<str>>) -> Option<(Unseated, Arc<Split>)> {
+        let (generation, split) = self.led_now();
+        let point = match &key {
+            Some(key) => point_of(key),
+            None => self.next_point(),
+        };
+        let unseated = Unseated {
+            counted: split.pick(point)?.count(),
+            generation,
+            point,
+            key,
+        };
+        Some((unseated, split))
+    }
+
+    /// Where it leads now, with the generation of that.
+    pub(super) fn led_now(&self) -> (u64, Arc<Split>) {
+        let led = self.led.read();
+        (self.generation(), Arc::clone(&led.split))
+    }
+
+    /// The point of the next connection. Steps of 61 visit each of the hundred
+    /// points once, so a weight of 10 is exactly one connection in ten, not one in
+    /// ten by chance.
+    fn next_point(&self) -> u32 {
+        self.counter.fetch_add(61, Ordering::Relaxed) % 100
+    }
+
     async fn decide(
         &self,
         request: UpgradeRequest,
         asked: &mut Option<Arc<Instance>>,
     ) -> Result<Result<Accepted, Rejection>, UpgradeError> {
-        // Steps of 61 visit each of the hundred points once, so a weight of 10
-        // is exactly one connection in ten, not one in ten by chance.
-        let next_point = || self.counter.fetch_add(61, Ordering::Relaxed) % 100;
+        let next_point = || self.next_point();
         let mut own_point = None;
         let mut request = Box::new(request);
         for _ in 0..UPGRADE_TRIES_MAX {
-            let (generation, split) = {
-                let led = self.led.read();
-                (self.generation(), Arc::clone(&led.split))
-            };
+            let (generation, split) = self.led_now();
             let key = split.key_of(&request);
             let key = key.map_err(|NoValue| UpgradeError::NoAffinity)?;
             if key
@@ -231,13 +256,13 @@ impl Alias {
             };
             match version.ask(request, wanted, asked).await? {
                 Ok(Ok((acceptance, seat))) => {
-                    let place = Reservation {
-                        seat,
+                    let unseated = Unseated {
                         counted,
                         generation,
                         point,
                         key: key.map(String::into_boxed_str),
                     };
+                    let place = Reservation { seat, unseated };
                     return Ok(Ok(Accepted {
                         acceptance,
                         place,

@@ -13,7 +13,7 @@ use openline_core::deployment::Migration;
 use openline_core::event::Event;
 use openline_core::fault::Fault;
 
-use super::accepted::Reservation;
+use super::accepted::{Reservation, Unseated};
 use super::alias::Alias;
 use crate::instance::mailbox::{EventOutcome, Job, Line, Turn};
 use crate::instance::seat::Seat;
@@ -64,6 +64,9 @@ enum Opened {
     /// It got `open`, which may still come back.
     Given,
     Yes,
+    /// It is an answer that is held: the answer was the opening, and a function
+    /// without a handler of connections may have it.
+    Held,
 }
 
 /// How long an event may wait for the end of a back-off.
@@ -87,22 +90,41 @@ struct Delayed {
 impl Alias {
     /// Ties an accepted connection to the instance that accepted it.
     pub fn bind(self: &Arc<Self>, connection: Arc<Connection>, place: Reservation) -> Binding {
-        Binding::new(Arc::clone(self), connection, place)
+        let Reservation { seat, unseated } = place;
+        Binding::new(Arc::clone(self), connection, (unseated, Some(seat)))
+    }
+
+    /// Ties a connection that has no instance: the answer to a request that is held.
+    /// It begins hibernated, and its next event takes a seat. The function is not
+    /// told of its opening, which was the request.
+    pub fn bind_hibernated(
+        self: &Arc<Self>,
+        connection: Arc<Connection>,
+        unseated: Unseated,
+    ) -> Binding {
+        let mut binding = Binding::new(Arc::clone(self), connection, (unseated, None));
+        binding.opened = Opened::Held;
+        binding
     }
 }
 
 impl Binding {
-    fn new(alias: Arc<Alias>, connection: Arc<Connection>, place: Reservation) -> Self {
-        let Reservation {
-            seat,
+    fn new(
+        alias: Arc<Alias>,
+        connection: Arc<Connection>,
+        (unseated, seat): (Unseated, Option<Seat>),
+    ) -> Self {
+        let Unseated {
             counted,
             generation,
             point,
             key,
-        } = place;
+        } = unseated;
         let follows = alias.way(generation, counted.version(), point).follows;
         let version = counted.version().digest();
-        connection.note_server(version.stamp(), seat.instance.number);
+        // No instance has the number 0.
+        let instance = seat.as_ref().map_or(0, |seat| seat.instance.number);
+        connection.note_server(version.stamp(), instance);
         Self {
             alias,
             generation,
@@ -114,7 +136,7 @@ impl Binding {
             ending: Ending::No,
             follows,
             key,
-            seat: Some(seat),
+            seat,
             delayed: None,
         }
     }
@@ -210,8 +232,14 @@ impl Binding {
         }
     }
 
-    /// Whether `open` was called, so that `close` must be called, too.
-    pub fn is_opened(&self) -> bool {
+    /// Whether `open` was called, so that `close` must be called, too. For an answer
+    /// that is held, the answer was the opening, and the function may have no handler
+    /// that could be told of the end.
+    pub fn is_opened(&mut self) -> bool {
+        if self.opened == Opened::Held {
+            self.follow();
+            return self.version().takes_connections();
+        }
         self.opened != Opened::No
     }
 

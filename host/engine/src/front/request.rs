@@ -14,6 +14,7 @@ use openline_core::deployment::Migration;
 use openline_core::event::NoValue;
 use openline_core::limits::AFFINITY_BYTES_MAX;
 
+use super::accepted::Unseated;
 use super::alias::{Alias, UPGRADE_TRIES_MAX};
 use super::split::{Split, point_of};
 use crate::instance::exchange::{Exchange, Request, RequestBody, ResponseBody};
@@ -36,6 +37,18 @@ pub struct Asked {
     pub is_https: bool,
 }
 
+/// A function's answer to a request.
+#[derive(Debug)]
+pub struct Answered {
+    /// The answer, whose body may still come.
+    pub response: Response<ResponseBody>,
+    /// Where the request was served: a connection that the answer becomes belongs
+    /// there.
+    pub served: Unseated,
+    /// The split with which that was decided.
+    pub split: Arc<Split>,
+}
+
 impl Alias {
     /// Whether it leads to a version that answers requests.
     pub fn takes_requests(&self) -> bool {
@@ -51,8 +64,8 @@ impl Alias {
         versions.any(|(version, _)| version.takes_connections())
     }
 
-    /// Has the function answer a request, and says by which split. The answer is not
-    /// checked here; its body may still come.
+    /// Has the function answer a request, and says where. The answer is not checked
+    /// here; its body may still come.
     ///
     /// The request waits at most `upgrade_timeout` for its call to begin. The head of
     /// the answer comes within `handler_timeout` of that, not counted the time in
@@ -66,7 +79,7 @@ impl Alias {
         &self,
         asked: Asked,
         value_of: ValueOf<'_>,
-    ) -> Result<(Response<ResponseBody>, Arc<Split>), UpgradeError> {
+    ) -> Result<Answered, UpgradeError> {
         let split = self.split();
         let has_affinity = split.affinity.is_some();
         let (timeout, limits) = (split.limits.upgrade_timeout, &split.limits);
@@ -96,11 +109,11 @@ impl Alias {
         &self,
         mut request: Box<Request>,
         value_of: ValueOf<'_>,
-    ) -> Result<(Response<ResponseBody>, Arc<Split>), UpgradeError> {
+    ) -> Result<Answered, UpgradeError> {
         // Steps of 61 visit each of the hundred points once.
         let own_point = self.inspections.fetch_add(61, Ordering::Relaxed) % 100;
         for _ in 0..UPGRADE_TRIES_MAX {
-            let split = self.split();
+            let (generation, split) = self.led_now();
             let key = match &split.affinity {
                 Some(affinity) => {
                     let key = value_of(affinity).map_err(|NoValue| UpgradeError::NoAffinity)?;
@@ -114,10 +127,22 @@ impl Alias {
             let point = key.as_deref().map_or(own_point, point_of);
             let version = split.pick(point).ok_or(UpgradeError::NotDeployed)?;
             // Counted meanwhile, so that the version is not removed unasked.
-            let _counted = version.count();
+            let counted = version.count();
             let follows = split.migration == Migration::Pin;
             match version.request(request, key.as_deref(), follows).await? {
-                Ok(answer) => return Ok((answer, Arc::clone(&split))),
+                Ok(response) => {
+                    let served = Unseated {
+                        counted,
+                        generation,
+                        point,
+                        key: key.map(String::into_boxed_str),
+                    };
+                    return Ok(Answered {
+                        response,
+                        served,
+                        split,
+                    });
+                }
                 Err(again) => request = again,
             }
         }

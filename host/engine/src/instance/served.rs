@@ -4,6 +4,8 @@
 //! a connection may follow its alias to a version that no longer has it, once the
 //! last trigger was removed.
 
+use openline_core::event::Event;
+
 use super::mailbox::Job;
 use super::program::Program;
 use crate::contract::exports::Exports;
@@ -11,6 +13,8 @@ use crate::contract::exports::Exports;
 /// Whether the handler of a job is there. If not, that is logged.
 pub(super) fn is_served<M>(program: &Program, exports: &Exports<M>, job: &Job) -> bool {
     let missing = match job {
+        // A connection without a WebSocket has alarms, too.
+        Job::Event(Event::Alarm(_), _) => return true,
         Job::Upgrade(..) | Job::Event(..) if exports.websocket.is_none() => "WebSocket",
         Job::Inspect(..) if exports.inspect.is_none() => "firewall",
         Job::Request(..) if exports.http.is_none() => "HTTP",

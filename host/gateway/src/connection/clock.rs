@@ -29,21 +29,21 @@ static ORIGIN: LazyLock<Instant> = LazyLock::new(Instant::now);
 
 /// The next thing that is due, and the timer for it.
 #[derive(Debug)]
-pub(super) struct Clock {
-    pub(super) opened_at: Instant,
-    pub(super) lifetime: Lifetime,
+pub(crate) struct Clock {
+    pub(crate) opened_at: Instant,
+    pub(crate) lifetime: Lifetime,
     pub(super) pace: Option<Box<Pace>>,
     /// As whom the peer is authenticated, if it is.
-    pub(super) session: Option<Arc<Session>>,
+    pub(crate) session: Option<Arc<Session>>,
     /// When the connection's next alarm is due.
-    pub(super) alarm: Option<Instant>,
+    pub(crate) alarm: Option<Instant>,
     /// Polled only to see whether it has fired.
-    pub(super) timer: Option<Pin<Box<Sleep>>>,
+    pub(crate) timer: Option<Pin<Box<Sleep>>>,
 }
 
 /// The means of noticing that a peer has gone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Watcher {
+pub(crate) enum Watcher {
     /// Pings, whose answers the host reads.
     Host,
     /// The system, because the host reads nothing.
@@ -52,11 +52,19 @@ pub(super) enum Watcher {
 
 impl Clock {
     /// The clock of a connection that opens now.
-    pub(super) fn new(limits: &FunctionLimits) -> Self {
+    pub(crate) fn new(limits: &FunctionLimits) -> Self {
+        Self {
+            pace: Pace::new(limits),
+            ..Self::without_pace()
+        }
+    }
+
+    /// The clock of one whose peer sends nothing.
+    pub(crate) fn without_pace() -> Self {
         Self {
             opened_at: Instant::now(),
             lifetime: Lifetime::default(),
-            pace: Pace::new(limits),
+            pace: None,
             session: None,
             alarm: None,
             timer: None,
@@ -64,25 +72,25 @@ impl Clock {
     }
 
     /// The time since the connection was opened.
-    pub(super) fn now(&self) -> Duration {
+    pub(crate) fn now(&self) -> Duration {
         self.opened_at.elapsed()
     }
 
     /// Whether the peer has another token, or its API key other terms, since this was
     /// last asked: it may end earlier than the timer knows, and may do less.
-    pub(super) fn has_new_terms(&self) -> bool {
+    pub(crate) fn has_new_terms(&self) -> bool {
         let session = self.session.as_ref();
         session.is_some_and(|session| session.has_new_terms())
     }
 
     /// Whether the timer has fired.
-    pub(super) fn has_fired(&self) -> bool {
+    pub(crate) fn has_fired(&self) -> bool {
         self.timer.as_ref().is_some_and(|timer| timer.is_elapsed())
     }
 
     /// Sets the timer to the next moment at which something is due; at `look`
     /// the connection checks whether it should sleep.
-    pub(super) fn arm(
+    pub(crate) fn arm(
         &mut self,
         cx: &mut Context<'_>,
         limits: &FunctionLimits,

@@ -80,7 +80,7 @@ impl<S: Socket> Actor<S> {
 
 /// Tells the function of what remains, and then of the end, each when the call
 /// before it has returned.
-async fn tell_function(
+pub(crate) async fn tell_function(
     mut binding: Binding,
     owner: SocketOwner,
     rest: Vec<Event>,

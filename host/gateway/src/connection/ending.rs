@@ -9,7 +9,7 @@ use tokio::time::Sleep;
 /// How long the end may take. The time runs from the decision to end, so that a
 /// peer that does not read cannot delay the end.
 #[derive(Debug)]
-pub(super) struct Ending {
+pub(crate) struct Ending {
     /// In milliseconds: every connection has room for it.
     close_timeout: u32,
     /// Made when needed: most connections are idle, and a timer is as large as
@@ -18,7 +18,7 @@ pub(super) struct Ending {
 }
 
 impl Ending {
-    pub(super) fn within(close_timeout: Duration) -> Self {
+    pub(crate) fn within(close_timeout: Duration) -> Self {
         let milliseconds = close_timeout.as_millis();
         Self {
             close_timeout: u32::try_from(milliseconds).unwrap_or(u32::MAX),
@@ -31,7 +31,7 @@ impl Ending {
     }
 
     /// Ready when the time is over; it runs from the first call.
-    pub(super) fn poll_over(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    pub(crate) fn poll_over(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let time = self.time();
         let timer = self
             .timer
@@ -45,7 +45,7 @@ impl Ending {
     }
 
     /// The rest of the time.
-    pub(super) fn deadline(self) -> Pin<Box<Sleep>> {
+    pub(crate) fn deadline(self) -> Pin<Box<Sleep>> {
         let time = self.time();
         let timer = self.timer;
         timer.unwrap_or_else(|| Box::pin(tokio::time::sleep(time)))

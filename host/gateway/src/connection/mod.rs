@@ -11,14 +11,14 @@
 //! [`wire`] knows the codec that reads and writes frames.
 
 mod actor;
-mod clock;
-mod close;
-mod ending;
+pub(crate) mod clock;
+pub(crate) mod close;
+pub(crate) mod ending;
 mod inbox;
 pub(crate) mod intake;
 mod pace;
 mod read;
-mod rest;
+pub(crate) mod rest;
 mod serve;
 mod speaking;
 mod taking;

@@ -14,7 +14,7 @@ const REST_AFTER: Duration = Duration::from_secs(1);
 
 /// Whether a connection sleeps, and what keeps it awake.
 #[derive(Debug)]
-pub(super) struct Rest {
+pub(crate) struct Rest {
     /// When to check again, counted from the opening; `None` while it sleeps.
     look: Option<Duration>,
     /// Whether something was read or written since the last check.
@@ -35,24 +35,24 @@ impl Default for Rest {
 
 impl Rest {
     /// When to check whether it should sleep; `None` while it sleeps.
-    pub(super) fn look(&self) -> Option<Duration> {
+    pub(crate) fn look(&self) -> Option<Duration> {
         self.look
     }
 
     /// Notes that something was read or written.
-    pub(super) fn note_activity(&mut self) {
+    pub(crate) fn note_activity(&mut self) {
         self.active = true;
     }
 
     /// Notes that a ping or a pong was read.
-    pub(super) fn note_control(&mut self) {
+    pub(crate) fn note_control(&mut self) {
         self.controls = self.controls.saturating_add(1);
     }
 
     /// Notes that something was read, in which so many frames began. Pings and
     /// pongs alone are no activity. Bytes without a new frame are: they belong
     /// to a message.
-    pub(super) fn note_read(&mut self, frames: u64) {
+    pub(crate) fn note_read(&mut self, frames: u64) {
         let controls = u64::from(std::mem::take(&mut self.controls));
         if frames == 0 || frames != controls {
             self.note_activity();
@@ -62,7 +62,7 @@ impl Rest {
     /// Checks whether it should sleep, if the check is due, and whether it
     /// `can`, which is asked only if it has been quiet; returns whether it now
     /// falls asleep.
-    pub(super) fn check(&mut self, now: Duration, can: impl FnOnce() -> bool) -> bool {
+    pub(crate) fn check(&mut self, now: Duration, can: impl FnOnce() -> bool) -> bool {
         if self.look.is_none_or(|look| now < look) {
             return false;
         }
@@ -72,16 +72,16 @@ impl Rest {
     }
 
     /// Whether it sleeps although something has happened.
-    pub(super) fn is_roused(&self) -> bool {
+    pub(crate) fn is_roused(&self) -> bool {
         self.active && self.is_asleep()
     }
 
-    pub(super) fn is_asleep(&self) -> bool {
+    pub(crate) fn is_asleep(&self) -> bool {
         self.look.is_none()
     }
 
     /// Stays awake until the next check, a while after `now`.
-    pub(super) fn stay_awake(&mut self, now: Duration) {
+    pub(crate) fn stay_awake(&mut self, now: Duration) {
         self.look = Some(now + REST_AFTER);
     }
 }

@@ -48,6 +48,7 @@ pub(crate) fn closing(dialect: DialectName, reason: &CloseReason) -> CloseReason
         | CloseReason::Fragments
         | CloseReason::Refused { .. }
         | CloseReason::Rejected { .. }
+        | CloseReason::Answered
         | CloseReason::Dialect { .. } => return reason.clone(),
     };
     let close = forms::spoken(dialect).and_then(|dialect| dialect.close(ended));

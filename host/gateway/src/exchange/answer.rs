@@ -1,15 +1,18 @@
 //! Checks the head of a function's answer. An answer that breaks the contract is a
 //! refusal.
 
+use bytes::Bytes;
 use http::header::{
     CONNECTION, HeaderMap, HeaderName, PROXY_AUTHENTICATE, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
 };
 use http::response::Parts;
 use http::{Response, StatusCode};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
 use openline_core::alias::begins_like_header;
-use openline_core::limits::FunctionLimits;
+use openline_core::limits::{FunctionLimits, HELD_FIRST_BYTES_MAX};
 use openline_engine::ResponseBody;
 
+use crate::held::headers::Hold;
 use crate::rescue::Refusal;
 
 /// Headers that say how an answer travels, which is for the host to say (RFC 9110
@@ -29,18 +32,41 @@ const OF_THE_HOP: [HeaderName; 8] = [
 /// enough that they cost the host little.
 const HEADERS_MAX: usize = 256;
 
-/// The head of an answer, checked, and its body.
+/// The head of an answer, checked, how it is held if it is, and its body.
 pub(super) fn checked(
     answer: Response<ResponseBody>,
     limits: &FunctionLimits,
-) -> Result<(Parts, ResponseBody), Refusal> {
+) -> Result<(Parts, Option<Hold>, ResponseBody), Refusal> {
     let (mut head, body) = answer.into_parts();
     status(head.status)?;
     for name in &OF_THE_HOP {
         head.headers.remove(name);
     }
     headers(&head.headers, limits.response_header_bytes)?;
-    Ok((head, body))
+    let hold = Hold::take(&mut head.headers, limits).map_err(Refusal::Answer)?;
+    names(&head.headers)?;
+    Ok((head, hold, body))
+}
+
+/// The first bytes of an answer that is held: all that the function writes, within
+/// the time of a call.
+pub(super) async fn first_bytes(
+    body: ResponseBody,
+    limits: &FunctionLimits,
+) -> Result<Bytes, Refusal> {
+    let body = Limited::new(body, HELD_FIRST_BYTES_MAX);
+    let gathered = tokio::time::timeout(limits.handler_timeout, body.collect());
+    let Ok(gathered) = gathered.await else {
+        let why = "its first bytes are not complete within handler_timeout";
+        return Err(Refusal::Answer(why.into()));
+    };
+    match gathered {
+        Ok(gathered) => Ok(gathered.to_bytes()),
+        Err(error) if error.is::<LengthLimitError>() => Err(Refusal::Answer(format!(
+            "an answer that is held begins with more than {HELD_FIRST_BYTES_MAX} bytes"
+        ))),
+        Err(error) => Err(Refusal::Answer(error.to_string())),
+    }
 }
 
 fn status(status: StatusCode) -> Result<(), Refusal> {
@@ -68,6 +94,11 @@ fn headers(headers: &HeaderMap, most: usize) -> Result<(), Refusal> {
             "its headers have {bytes} bytes, more than {most} (response_header_bytes)"
         )));
     }
+    Ok(())
+}
+
+/// Checks that no header is the host's.
+fn names(headers: &HeaderMap) -> Result<(), Refusal> {
     let mut names = headers.keys();
     match names.find(|name| begins_like_header(name.as_str(), "openline-")) {
         Some(name) => Err(Refusal::Answer(format!(
@@ -118,7 +149,7 @@ mod tests {
         for name in ["openline-request-id", "openline_x"] {
             let mut own = HeaderMap::new();
             own.insert(HeaderName::from_static(name), HeaderValue::from_static("1"));
-            assert!(headers(&own, 100).is_err(), "{name}");
+            assert!(names(&own).is_err(), "{name}");
         }
     }
 }

@@ -19,11 +19,12 @@ use openline_admission::admit::Places;
 use openline_admission::services::Service;
 use openline_core::affinity::Affinity;
 use openline_core::event::NoValue;
-use openline_engine::request::Asked;
+use openline_engine::request::{Answered, Asked};
 use tokio::time::Instant;
 
 use crate::answer_body::AnswerBody;
 use crate::gateway::{Gateway, Place};
+use crate::held::Holding;
 use crate::rescue::Refusal;
 
 pub(crate) use outgoing::{CutOff, Written};
@@ -35,7 +36,7 @@ pub(crate) async fn answer(
     ready: Ready,
     body: Incoming,
     place: Place,
-) -> Result<Response<AnswerBody>, Refusal> {
+) -> Result<Exchanged, Refusal> {
     let Ready {
         service,
         parts,
@@ -44,8 +45,9 @@ pub(crate) async fn answer(
         places,
         body_sha256,
         set_cookie,
-        id,
+        caller,
     } = ready;
+    let id = caller.id;
     let alias = &service.alias;
     let limits = alias.limits();
     let began = Instant::now();
@@ -70,10 +72,28 @@ pub(crate) async fn answer(
     if let Some(refusal) = received.refusal() {
         return Err(refusal);
     }
-    let (answered, split) = answered?;
-    let (mut head, body) = answer::checked(answered, &split.limits)?;
+    let Answered {
+        response,
+        served,
+        split,
+    } = answered?;
+    let (mut head, hold, body) = answer::checked(response, &split.limits)?;
     if let Some(cookie) = set_cookie {
         head.headers.append(SET_COOKIE, cookie);
+    }
+    if let Some(hold) = hold {
+        let first = answer::first_bytes(body, &split.limits).await?;
+        return Ok(Exchanged::Held(Box::new(Holding {
+            service,
+            caller,
+            places,
+            place,
+            served: (served, split),
+            hold,
+            head,
+            first,
+            is_head,
+        })));
     }
     let written = Written::new(
         body,
@@ -82,10 +102,21 @@ pub(crate) async fn answer(
         ends,
         is_head,
     );
-    Ok(Response::from_parts(
-        head,
-        AnswerBody::Written(Box::new(written)),
-    ))
+    let body = AnswerBody::Written(Box::new(written));
+    Ok(Exchanged::Answer(Response::from_parts(head, body)))
+}
+
+/// What a function has answered.
+#[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly all are answers, which need no allocation"
+)]
+pub(crate) enum Exchanged {
+    /// An answer that it writes.
+    Answer(Response<AnswerBody>),
+    /// An answer that it holds, with its first bytes: the call has returned.
+    Held(Box<Holding>),
 }
 
 /// The parts of a request that can choose an instance.

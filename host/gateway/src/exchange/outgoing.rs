@@ -30,6 +30,9 @@ pub enum CutOff {
     /// The exchange has lasted for `stream_time`.
     #[error("the exchange has lasted for stream_time")]
     StreamTime,
+    /// The function holds it, and it has ended as a connection.
+    #[error("the connection has ended")]
+    Ended,
 }
 
 /// The body of an answer that a function writes.
@@ -91,7 +94,8 @@ impl Written {
         tracing::debug!(request = %id, %function, %why, "an answer is cut off");
         self.gateway.tally().refuse(match why {
             CutOff::Unfinished(_) => UNFINISHED,
-            CutOff::StreamTime => Refusal::StreamTime.label(),
+            // The second is that of answers that are held, which end elsewhere.
+            CutOff::StreamTime | CutOff::Ended => Refusal::StreamTime.label(),
         });
         Poll::Ready(Some(Err(why)))
     }

@@ -21,6 +21,7 @@ use serde_json::{Map, Value};
 
 use super::Values;
 use crate::gateway::Gateway;
+use crate::held::Caller;
 use crate::request_id::{Asked, REQUEST_ID, RequestId};
 use crate::upgrade::{claim, sticky};
 
@@ -64,7 +65,8 @@ pub(crate) struct Ready {
     pub(super) body_sha256: Option<[u8; 32]>,
     /// The cookie for a peer that has none.
     pub(super) set_cookie: Option<HeaderValue>,
-    pub(super) id: RequestId,
+    /// Who asks, for an answer that is held.
+    pub(super) caller: Caller,
 }
 
 impl Ready {
@@ -83,14 +85,14 @@ impl Ready {
             places,
             edits,
         } = admitted;
-        let identity = identity.as_ref();
-        let edited = edited(&edits, identity, parts);
+        let own = identity.as_ref();
+        let edited = edited(&edits, own, parts);
         let (target, mut headers) = match edited {
             Some(edited) => (Some(edited.target), edited.headers),
             None => (None, parts.headers.clone()),
         };
         strip(&mut headers);
-        let claims = identity.and_then(Identity::claims_json);
+        let claims = own.and_then(Identity::claims_json);
         tell(
             &mut headers,
             (id, &peer.to_string()),
@@ -106,9 +108,9 @@ impl Ready {
             true => UpgradeRequest {
                 uri: uri.path_and_query().map_or("/", |it| it.as_str()).into(),
                 headers: listed(&headers),
-                route_params: params,
+                route_params: params.clone(),
                 sticky: sticky.as_ref().map(|sticky| sticky.value.clone()),
-                claim: identity.and_then(|identity| claim(&service, identity)),
+                claim: own.and_then(|identity| claim(&service, identity)),
                 ..UpgradeRequest::default()
             },
             false => UpgradeRequest::default(),
@@ -123,9 +125,9 @@ impl Ready {
             is_https,
             values: Values(values),
             places,
-            body_sha256: identity.and_then(|identity| identity.body_sha256),
+            body_sha256: own.and_then(|identity| identity.body_sha256),
             set_cookie: sticky.and_then(|sticky| sticky.set),
-            id,
+            caller: Caller::of(asked, params, identity),
             service,
         }
     }

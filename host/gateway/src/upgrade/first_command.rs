@@ -46,8 +46,10 @@ pub(super) struct Spoken {
 impl Spoken {
     pub(super) fn new(dialect: DialectName, parts: &Parts) -> Self {
         let session = match dialect {
-            // No trigger speaks the last.
-            DialectName::Centrifugo | DialectName::Events => Session::centrifugo(),
+            // No trigger speaks the last two.
+            DialectName::Centrifugo | DialectName::Events | DialectName::HeldEvents => {
+                Session::centrifugo()
+            }
             DialectName::Pushflo => {
                 let query = parts.uri.query().unwrap_or_default();
                 let key = pushflo::key_of_query(query).unwrap_or_default();

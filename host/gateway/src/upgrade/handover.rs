@@ -11,6 +11,7 @@ use tokio_rustls::server::TlsStream;
 
 use super::stream::Stream;
 use crate::connection::wire::Socket;
+use crate::held::loan::Lent;
 
 /// A stream that hyper can hand over.
 pub(crate) trait Handover: Socket + Sized + Send + 'static {
@@ -42,6 +43,6 @@ fn given<S>(upgraded: Upgraded) -> Option<(S, Bytes)>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let parts = upgraded.downcast::<TokioIo<S>>().ok()?;
-    Some((parts.io.into_inner(), parts.read_buf))
+    let parts = upgraded.downcast::<TokioIo<Lent<S>>>().ok()?;
+    Some((parts.io.into_inner().into_stream()?, parts.read_buf))
 }

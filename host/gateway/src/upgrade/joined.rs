@@ -70,18 +70,18 @@ pub(super) async fn begin<S: Handover>(
 
 /// Everything that a connection holds as long as it lives: its place in its
 /// function's hub, its place in the ledgers, and its socket's permit.
-pub(super) struct Joined {
-    pub(super) gateway: Arc<Gateway>,
-    pub(super) alias: Arc<Alias>,
-    pub(super) owner: SocketOwner,
-    pub(super) _places: Places,
-    pub(super) place: Place,
+pub(crate) struct Joined {
+    pub(crate) gateway: Arc<Gateway>,
+    pub(crate) alias: Arc<Alias>,
+    pub(crate) owner: SocketOwner,
+    pub(crate) _places: Places,
+    pub(crate) place: Place,
 }
 
 impl Joined {
     /// Takes the connection out of the hub, so that nothing can be sent to it;
     /// a second call does nothing.
-    fn leave(&self) {
+    pub(crate) fn leave(&self) {
         self.owner.finish();
         self.alias.hub().leave(self.owner.connection());
     }

@@ -5,7 +5,7 @@ mod answer;
 mod first_command;
 mod first_message;
 mod handover;
-mod joined;
+pub(crate) mod joined;
 mod stream;
 
 use std::sync::Arc;
@@ -32,6 +32,7 @@ use openline_channels::wakeups::Wakeups;
 use openline_core::affinity::Affinity;
 use openline_core::authentication::FirstMessageConfig;
 use openline_core::event::UpgradeRequest;
+use openline_core::kind::ConnectionKind;
 use openline_core::name::ChannelName;
 use openline_engine::alias::Accepted;
 
@@ -80,11 +81,11 @@ enum Proof {
 
 /// Who a peer is.
 #[derive(Debug, Default)]
-struct Shown {
+pub(crate) struct Shown {
     /// By its token, its signature or its ticket.
-    identity: Option<Identity>,
+    pub(crate) identity: Option<Identity>,
     /// By its API key.
-    key: Option<Arc<Key>>,
+    pub(crate) key: Option<Arc<Key>>,
 }
 
 /// A request after the steps of admission.
@@ -219,7 +220,7 @@ fn headers<'a>(
 }
 
 /// Who the peer is, for others: the subject of its credential.
-fn subject(identity: &Identity) -> Option<ByteString> {
+pub(crate) fn subject(identity: &Identity) -> Option<ByteString> {
     identity.claim("sub").map(ByteString::from)
 }
 
@@ -289,6 +290,7 @@ pub(crate) async fn upgrade<S: Handover>(
         alias: alias.name().clone(),
         auto_responses: Arc::clone(&accepted.split.auto_responses),
         compressed: agreement.map(|agreement| Arc::new(agreement.compressed())),
+        kind: ConnectionKind::WebSocket,
         dialect: None,
         user: identity.as_ref().and_then(subject),
         opened_ms: time::now().0,
@@ -373,7 +375,7 @@ fn connect(
 }
 
 /// The session of a peer that is authenticated.
-fn session(
+pub(crate) fn session(
     service: &Service,
     connection: &Arc<Connection>,
     Shown { identity, key }: Shown,
@@ -388,7 +390,7 @@ fn session(
 
 /// Why a connection cannot keep what its function has answered: the host has no
 /// room, or else the answer is not valid.
-fn unattached(error: AttachError, otherwise: &str) -> Refusal {
+pub(crate) fn unattached(error: AttachError, otherwise: &str) -> Refusal {
     match error {
         AttachError::HostFull => Refusal::Attached,
         _ => Refusal::Answer(otherwise.into()),
@@ -408,7 +410,7 @@ fn join(
     Ok(())
 }
 
-fn unsubscribed(error: SubscribeError) -> Refusal {
+pub(crate) fn unsubscribed(error: SubscribeError) -> Refusal {
     match error {
         SubscribeError::Crowded | SubscribeError::HostFull => Refusal::Full,
         _ => Refusal::Answer("it has too many channels".into()),

@@ -87,6 +87,7 @@ export class Line {
     const { connection } = this;
     const row = (name, text) => setText(part(this.body, name), text);
     row("full-id", connection.id);
+    row("kind", connection.kind);
     row("subprotocol", connection.subprotocol ?? "none");
     row("all-tags", connection.tags.join(", ") || "none");
     row("parameters", connection.route_params.map(([name, value]) => `${name} = ${value}`).join(", ") || "none");
