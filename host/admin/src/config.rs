@@ -15,6 +15,7 @@ use openline_core::limits::{
     TimeUp, Unit,
 };
 use openline_core::name::{AliasName, FunctionName};
+use openline_core::outbound::{OutboundConfig, OutboundRule};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -151,8 +152,30 @@ struct FunctionConfigView {
     channels: Vec<ChannelTermsView>,
     /// The channels that wake it.
     subscriptions: Vec<SubscriptionView>,
+    /// What it may call.
+    outbound: OutboundView,
     limit: FunctionLimitsView,
     instance: InstancePolicyView,
+}
+
+/// `[function.outbound]`.
+#[derive(Serialize, ToSchema)]
+#[schema(as = FunctionOutbound)]
+struct OutboundView {
+    hosts: Vec<OutboundHostView>,
+    /// The files of authorities that are trusted besides the system's.
+    roots: Vec<String>,
+}
+
+/// A host that a function may call.
+#[derive(Serialize, ToSchema)]
+#[schema(as = OutboundHost)]
+struct OutboundHostView {
+    /// A name, all names below one, an address, a network, or `*`; with its
+    /// scheme and port if they are given.
+    host: String,
+    /// Whether the name may have private addresses.
+    private: bool,
 }
 
 /// `[function.limit]`.
@@ -301,8 +324,20 @@ fn function(deployer: &Deployer, of: &FunctionConfig) -> FunctionConfigView {
         auto_responses: of.auto_responses.len(),
         channels: channel_terms::views(&of.channels),
         subscriptions: of.subscriptions.iter().map(Into::into).collect(),
+        outbound: outbound(&of.outbound),
         limit: limit(&of.limit),
         instance: instance(&of.instance),
+    }
+}
+
+fn outbound(of: &OutboundConfig) -> OutboundView {
+    let host = |rule: &OutboundRule| OutboundHostView {
+        host: rule.to_string(),
+        private: rule.is_private(),
+    };
+    OutboundView {
+        hosts: of.rules.iter().map(host).collect(),
+        roots: of.roots.iter().filter_map(|it| shown(Some(it))).collect(),
     }
 }
 

@@ -346,6 +346,7 @@ fn compare(before: &Functions, after: &Functions) -> Reloaded {
             && old.config.migration == new.config.migration
             && old.config.auto_responses == new.config.auto_responses
             && old.config.channels == new.config.channels
+            && old.config.outbound == new.config.outbound
             && old.record.aliases() == new.record.aliases()
             && one.len() == other.len()
             && one

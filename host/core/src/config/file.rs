@@ -22,6 +22,7 @@ use crate::limits::{
     FunctionLimitsMaximum, FunctionLimitsWritten, InstancePolicyMaximum, InstancePolicyWritten,
 };
 use crate::name::{AliasName, FunctionName, TriggerName};
+use crate::outbound::OutboundWritten;
 use crate::trigger::CorsWritten;
 
 #[derive(Debug, Deserialize)]
@@ -73,6 +74,8 @@ pub(super) struct Function {
     pub(super) channel: Vec<Spanned<ChannelWritten>>,
     #[serde(default)]
     pub(super) subscription: Vec<Spanned<Subscription>>,
+    #[serde(default)]
+    pub(super) outbound: OutboundWritten,
     #[serde(default)]
     pub(super) instance: InstancePolicyWritten,
     #[serde(default)]

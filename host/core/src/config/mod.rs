@@ -5,8 +5,8 @@
 //! it says about proxies and TLS, `api_table` what it says about publishers, `keys`
 //! the purpose of each key and when a change of it takes effect, `validate` the
 //! rules between its parts; `access`, `acme`, `admin`, `answers`, `api`, `channels`,
-//! `hops`, `networks`, `public_url`, `shared`, `tls` and `triggers` hold the longer
-//! of these rules. `warnings` has what is allowed and probably not meant. The server reads files and finds components.
+//! `hops`, `networks`, `outbound`, `public_url`, `shared`, `tls` and `triggers` hold
+//! the longer of these rules. `warnings` has what is allowed and probably not meant. The server reads files and finds components.
 
 mod access;
 mod acme;
@@ -27,6 +27,7 @@ mod keys_api;
 mod keys_authentication;
 mod keys_channels;
 mod networks;
+mod outbound;
 mod public_url;
 mod server;
 mod shared;
@@ -61,6 +62,7 @@ use crate::deployment::Migration;
 use crate::key::KeyTable;
 use crate::limits::{FunctionLimits, InstancePolicy, Row};
 use crate::name::{AliasName, FunctionName};
+use crate::outbound::OutboundConfig;
 use crate::route::Route;
 use crate::trigger::Trigger;
 
@@ -112,6 +114,8 @@ pub struct FunctionConfig {
     pub channels: Vec<ChannelTable>,
     /// The channels that wake it.
     pub subscriptions: Vec<Subscription>,
+    /// What it may call.
+    pub outbound: OutboundConfig,
     /// How many instances and what each may hold.
     pub instance: InstancePolicy,
     /// The limits of a connection or a call.
@@ -139,6 +143,7 @@ impl FunctionConfig {
             auto_responses: Vec::new(),
             channels: Vec::new(),
             subscriptions: Vec::new(),
+            outbound: OutboundConfig::default(),
             instance: InstancePolicy::default(),
             limit: FunctionLimits::default(),
         }

@@ -245,6 +245,7 @@ impl Check<'_> {
         let channels = self.own_channels(name.get_ref(), function.channel, shared);
         let has_callers = !triggers.is_empty() || self.inspects(name.get_ref());
         let subscriptions = self.subscriptions(function.subscription, &instance, has_callers);
+        let outbound = self.outbound(function.outbound);
         let place = match &function.component {
             Some(component) => component.span(),
             None => function.name.span(),
@@ -259,6 +260,7 @@ impl Check<'_> {
             auto_responses,
             channels,
             subscriptions,
+            outbound,
             instance,
             limit,
         }

@@ -69,6 +69,7 @@ pub(crate) fn read_config(path: &Path) -> anyhow::Result<Configured> {
     let folder = path.parent().unwrap_or(Path::new(""));
     for function in &mut config.functions {
         function.component = function.component.take().map(|path| folder.join(path));
+        function.outbound.be_relative_to(folder);
         for trigger in &mut function.triggers {
             if let Some(auth) = &mut trigger.auth {
                 auth.be_relative_to(folder);

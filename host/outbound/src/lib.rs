@@ -1,0 +1,1 @@
+//! Calls of functions to the outside.
