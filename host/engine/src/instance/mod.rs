@@ -16,6 +16,14 @@ pub(crate) mod imports;
 pub(crate) mod live;
 pub(crate) mod log;
 pub(crate) mod mailbox;
+#[cfg_attr(
+    not(test),
+    expect(
+        dead_code,
+        reason = "stores have no `wasi:http` yet: `StoreData` will have its `Calls`"
+    )
+)]
+pub(crate) mod outbound;
 mod plain;
 pub(crate) mod poller;
 pub(crate) mod program;
