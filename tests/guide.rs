@@ -34,7 +34,7 @@ const NOT_RUN: [(&str, &str); 6] = [
 ];
 
 /// The documents whose commands are run, in the order in which they are read.
-const DOCUMENTS: [&str; 17] = [
+const DOCUMENTS: [&str; 18] = [
     "README.md",
     "docs/guide/coming-from.md",
     "docs/guide/functions.md",
@@ -44,6 +44,7 @@ const DOCUMENTS: [&str; 17] = [
     "docs/guide/keys.md",
     "docs/guide/channels.md",
     "docs/guide/publishing.md",
+    "docs/guide/outbound.md",
     "docs/guide/measure.md",
     "docs/reference/configuration.md",
     "docs/reference/firewall.md",
