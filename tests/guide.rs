@@ -45,6 +45,7 @@ const DOCUMENTS: [&str; 18] = [
     "docs/guide/keys.md",
     "docs/guide/channels.md",
     "docs/guide/publishing.md",
+    "docs/guide/outbound.md",
     "docs/guide/measure.md",
     "docs/reference/configuration.md",
     "docs/reference/firewall.md",

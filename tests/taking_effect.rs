@@ -30,15 +30,18 @@ fn other_value(table: &str, name: &str) -> String {
         "compile_timeout" | "watchdog_timeout" | "watchdog_exit_timeout" => "\"2 min\"",
         "cpu_timeout" => "\"100 ms\"",
         "backoff_time" => "\"600 ms\"",
-        "backoff_time_max" | "connection_time" => "\"20 min\"",
+        "backoff_time_max" | "connection_time" | "outbound_time" => "\"20 min\"",
         "faults_in_a_row" => "3",
         "fuel_per_event" => "100000000000",
         "table_elements" => "20000",
         "versions" => "20",
         "compilations" => "2",
+        "outbound_header_bytes" => "\"4 KiB\"",
         "compression_level" => "9",
         "compression_threshold" => "\"64 B\"",
-        "concurrency" | "tags" | "alarms" | "auto_responses" | "channels" => "7",
+        "outbound_lookups" | "concurrency" | "tags" | "alarms" | "auto_responses" | "channels" => {
+            "7"
+        }
         _ if name.ends_with("_timeout") || name.ends_with("_interval") => "\"3 s\"",
         _ if name.ends_with("_bytes") || name == "bytes_per_second" => "\"5 MiB\"",
         _ => "999",
@@ -109,6 +112,7 @@ fn much() -> String {
          {instance}affinity = \"room\"\nbackoff = \"refuse\"\n\
          {limit}compression = \"shared\"\noutbox_overflow = \"drop-newest\"\nrate_exceeded = \"close\"\ntime_up = \"abort\"\n\
          time_warning_message = \"soon\"\n\
+         [function.outbound]\nhosts = [\"api.example.org\"]\nroots = [\"authority.pem\"]\n\
          [[function.trigger]]\nroute = \"/t/{{room}}\"\nalias = \"live\"\n\
          [[function.trigger]]\nroute = \"/v/{{room}}\"\nversion = \"000000\"\nfirewall = \"edge\"\n\
          [[function.auto_response]]\ntext = \"a\"\nreply = \"b\"\nmatch = \"prefix\"\n\
@@ -219,6 +223,7 @@ impl Configured {
                 (table, _) if table.contains("function.channel") => &function["channels"],
                 ("[[function.subscription]]", _) => &function["subscriptions"],
                 (table, _) if table.contains("channel") => &config["channels"],
+                ("[function.outbound]", name) => &function["outbound"][name],
                 ("[function.limit]", name) => &function["limit"][name],
                 ("[function.instance]", name) => &function["instance"][name],
                 ("[maximum.limit]", _) => &bounded["limit"]["limits"],

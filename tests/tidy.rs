@@ -143,7 +143,7 @@ fn dependencies(manifest: &str) -> Vec<(String, String)> {
 }
 
 /// The packages of the host; each may use those above it.
-const LAYERS: [(&str, &str); 16] = [
+const LAYERS: [(&str, &str); 17] = [
     ("host/core/Cargo.toml", "openline-core"),
     ("host/websocket/Cargo.toml", "openline-websocket"),
     ("host/dialects/Cargo.toml", "openline-dialects"),
@@ -152,6 +152,7 @@ const LAYERS: [(&str, &str); 16] = [
     ("host/broker/Cargo.toml", "openline-broker"),
     ("host/channels/Cargo.toml", "openline-channels"),
     ("host/firewall/Cargo.toml", "openline-firewall"),
+    ("host/outbound/Cargo.toml", "openline-outbound"),
     ("host/engine/Cargo.toml", "openline-engine"),
     ("host/admission/Cargo.toml", "openline-admission"),
     ("host/control/Cargo.toml", "openline-control"),
@@ -198,7 +199,7 @@ fn users_of(dependency: &str) -> Vec<(String, String)> {
 
 #[test]
 fn only_the_engine_knows_wasmtime() {
-    for dependency in ["wasmtime", "wasmtime-wasi"] {
+    for dependency in ["wasmtime", "wasmtime-wasi", "wasmtime-wasi-http"] {
         let users = users_of(dependency);
         assert!(!users.is_empty(), "{dependency} is looked for in vain");
         for (path, _) in users {
@@ -237,10 +238,13 @@ fn only_the_gateway_knows_sockets_and_those_who_test_and_measure_it() {
             let asks = dependency == "hyper" && path == "host/server/Cargo.toml";
             // So does the client of an authority.
             let requests = dependency == "hyper" && path == "host/acme/Cargo.toml";
+            // And so do functions.
+            let calls = dependency == "hyper" && path == "host/outbound/Cargo.toml";
             let serves = dependency == "hyper" && path == "host/gateway/Cargo.toml";
             let allowed = serves
                 || asks
                 || requests
+                || calls
                 || path == "tests/kit/Cargo.toml"
                 || path.starts_with("benches/")
                 || path == "fuzz/Cargo.toml"

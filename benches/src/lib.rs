@@ -43,7 +43,9 @@ pub async fn function_with_cache(
     let bytes = std::fs::read(component).with_context(|| component.to_owned())?;
     let hub = Arc::new(Hub::alone());
     let commons = runtime.commons(&config.name, &Store::memory(1 << 30), hub);
-    Ok(Alias::to(runtime.load(&config, bytes, &commons).await?))
+    Ok(Alias::to(
+        runtime.load(&config, bytes, &commons, None).await?,
+    ))
 }
 
 /// A connection whose socket is the benchmark.

@@ -60,7 +60,9 @@ async fn trailers_come_after_the_body_over_both_versions() {
         let host = host(component).start().await;
         let uri = format!("http://{}/trailers", host.address);
         let asked = Request::builder().uri(uri).header("te", "trailers");
-        let over_2 = over_http2(&host, asked.body(none()).unwrap()).await;
+        let over_2 = over_http2(&host, asked.body(none()).unwrap())
+            .await
+            .unwrap();
         let mut peer = Peer::connect(&host).await;
         let over_1 = peer.get("/trailers").await;
         for answer in [over_2, over_1] {

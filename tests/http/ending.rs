@@ -30,9 +30,10 @@ async fn an_answer_that_is_cut_off_does_not_look_whole() {
             }
             let uri = format!("http://{}{path}", host.address);
             let request = Request::builder().uri(uri).body(none()).unwrap();
-            let answer = over_http2(&host, request).await;
-            let body = within("the end", answer.into_body().collect()).await;
-            assert!(body.is_err(), "{component} {path} over HTTP/2");
+            if let Ok(answer) = over_http2(&host, request).await {
+                let body = within("the end", answer.into_body().collect()).await;
+                assert!(body.is_err(), "{component} {path} over HTTP/2");
+            }
         }
         let mut peer = Peer::connect(&host).await;
         assert_eq!(peer.text("/hello").await.0, 200);

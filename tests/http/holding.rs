@@ -32,7 +32,7 @@ impl Held {
             true => {
                 let uri = format!("http://{}{path}", host.address);
                 let request = Request::builder().uri(uri).body(none()).unwrap();
-                (over_http2(host, request).await, None)
+                (over_http2(host, request).await.unwrap(), None)
             }
             false => {
                 let mut peer = Peer::connect(host).await;

@@ -16,6 +16,7 @@ use openline_core::limits::{
     TimeUp, Unit,
 };
 use openline_core::name::{AliasName, FunctionName};
+use openline_core::outbound::{OutboundConfig, OutboundRule};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -156,8 +157,30 @@ struct FunctionConfigView {
     environment: BTreeMap<String, String>,
     /// The names of its secrets. The secrets themselves are never shown.
     secrets: Vec<String>,
+    /// What it may call.
+    outbound: OutboundView,
     limit: FunctionLimitsView,
     instance: InstancePolicyView,
+}
+
+/// `[function.outbound]`.
+#[derive(Serialize, ToSchema)]
+#[schema(as = FunctionOutbound)]
+struct OutboundView {
+    hosts: Vec<OutboundHostView>,
+    /// The files of authorities that are trusted besides the system's.
+    roots: Vec<String>,
+}
+
+/// A host that a function may call.
+#[derive(Serialize, ToSchema)]
+#[schema(as = OutboundHost)]
+struct OutboundHostView {
+    /// A name, all names below one, an address, a network, or `*`; with its
+    /// scheme and port if they are given.
+    host: String,
+    /// Whether the name may have private addresses.
+    private: bool,
 }
 
 /// `[function.limit]`.
@@ -308,8 +331,20 @@ fn function(deployer: &Deployer, of: &FunctionConfig) -> FunctionConfigView {
         subscriptions: of.subscriptions.iter().map(Into::into).collect(),
         environment: of.environment.values.clone(),
         secrets: of.environment.secrets.keys().cloned().collect(),
+        outbound: outbound(&of.outbound),
         limit: limit(&of.limit),
         instance: instance(&of.instance),
+    }
+}
+
+fn outbound(of: &OutboundConfig) -> OutboundView {
+    let host = |rule: &OutboundRule| OutboundHostView {
+        host: rule.to_string(),
+        private: rule.is_private(),
+    };
+    OutboundView {
+        hosts: of.rules.iter().map(host).collect(),
+        roots: of.roots.iter().filter_map(|it| shown(Some(it))).collect(),
     }
 }
 

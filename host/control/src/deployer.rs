@@ -10,6 +10,7 @@ use openline_core::name::FunctionName;
 use openline_core::trigger::Trigger;
 use openline_engine::alias::Alias;
 use openline_engine::runtime::Taken;
+use openline_outbound::Outbound;
 use parking_lot::RwLock;
 
 use crate::error::ChangeError;
@@ -92,6 +93,11 @@ impl Deployer {
         let state = self.inner.state.read();
         let functions = state.functions.values();
         functions.flat_map(|it| it.introduction()).collect()
+    }
+
+    /// What functions call.
+    pub fn outbound(&self) -> &Arc<Outbound> {
+        self.inner.loader.callers.outbound()
     }
 
     /// Checks that the host still takes changes.

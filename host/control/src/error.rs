@@ -75,6 +75,26 @@ impl Hint for SecretsError {
     }
 }
 
+/// Why a function cannot call what its configuration lets it call.
+#[derive(Debug, thiserror::Error)]
+#[error("function `{function}`: {error}")]
+pub struct OutboundError {
+    function: FunctionName,
+    error: Hinted,
+}
+
+impl OutboundError {
+    pub(crate) fn new(function: FunctionName, error: Hinted) -> Self {
+        Self { function, error }
+    }
+}
+
+impl Hint for OutboundError {
+    fn hint(&self) -> Option<Cow<'_, str>> {
+        self.error.hint()
+    }
+}
+
 /// Why the keys of a configuration cannot be in force.
 #[derive(Debug, thiserror::Error)]
 pub enum KeysError {
@@ -277,6 +297,9 @@ pub enum StartError {
     /// A function cannot have its secrets.
     #[error(transparent)]
     Secrets(#[from] SecretsError),
+    /// A function cannot call what it may.
+    #[error(transparent)]
+    Outbound(#[from] OutboundError),
     /// The rules of deployments.
     #[error("`{0}`: {1}")]
     Rule(FunctionName, DeploymentError),
@@ -302,6 +325,7 @@ impl Hint for StartError {
             Self::Authentication(error) => error.hint(),
             Self::Keys(error) => error.hint(),
             Self::Secrets(error) => error.hint(),
+            Self::Outbound(error) => error.hint(),
             Self::Store(error) => error.hint(),
         }
     }

@@ -10,6 +10,7 @@
 mod apply;
 mod authenticators;
 mod bare;
+mod callers;
 mod channels;
 mod connections;
 mod credentials;
@@ -36,7 +37,9 @@ mod view;
 pub use authenticators::check_secrets;
 pub use deploy::Prepared;
 pub use deployer::Deployer;
-pub use error::{AuthenticationError, ChangeError, KeysError, SecretsError, StartError};
+pub use error::{
+    AuthenticationError, ChangeError, KeysError, OutboundError, SecretsError, StartError,
+};
 pub use handlers::{HandlerError, check_version};
 pub use keys::{
     KeyOrigin, KeyState, KeyView, NewKeyView, RevokedKeyView, check_keys, configured_key_warnings,

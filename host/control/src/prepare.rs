@@ -19,6 +19,7 @@ use openline_engine::runtime::Runtime;
 use openline_engine::version::Version;
 use openline_store::{Store, StoreError};
 
+use crate::callers::Callers;
 use crate::error::ChangeError;
 use crate::identity::Identities;
 use crate::managed::Managed;
@@ -36,6 +37,8 @@ pub(crate) struct Loader {
     pub(crate) identities: Identities,
     /// What functions share, and their channels.
     pub(crate) services: Arc<Services>,
+    /// What functions call.
+    pub(crate) callers: Callers,
 }
 
 /// Why a version in a deployment cannot serve.
@@ -123,7 +126,11 @@ impl Loader {
         component: &Component,
         commons: &Arc<Commons>,
     ) -> Result<Arc<Version>, LoadError> {
-        self.runtime.load(config, component.clone(), commons).await
+        let calls = self.callers.of(&config.name);
+        let loading = self
+            .runtime
+            .load(config, component.clone(), commons, Some(calls));
+        loading.await
     }
 
     /// Loads a component as a function of its own, without a route.

@@ -17,12 +17,15 @@ use openline_engine::runtime::Runtime;
 use openline_engine::version::Version;
 use openline_firewall::rules::Firewalls;
 use openline_hint::Hint;
+use openline_outbound::Outbound;
 use openline_store::{Store, StoreError};
 use parking_lot::RwLock;
+use tokio::runtime::Handle;
 
 use crate::apply::Next;
 use crate::authenticators::Reading;
 use crate::bare;
+use crate::callers::{self, Callers};
 use crate::credentials;
 use crate::deployer::{Deployer, Inner, State};
 use crate::error::StartError;
@@ -122,6 +125,7 @@ impl Deployer {
                     store,
                     identities: Identities::default(),
                     services: Arc::clone(&services),
+                    callers: Callers::new(Outbound::new(&config.server, Handle::current())),
                 },
                 in_memory,
                 services,
@@ -167,6 +171,7 @@ impl Deployer {
         guard: &ChangeGuard,
     ) -> Result<Reloaded, StartError> {
         let config = secrets::read(config).await?;
+        let terms = callers::read(&config).await?;
         let keys = keys::prepare(self.services().keys(), &config.keys).await?;
         let ready = self.ready(&config, components, guard).await?;
         let reloaded = compare(&self.inner.state.read().functions, &ready.functions);
@@ -181,6 +186,7 @@ impl Deployer {
             secrets: Reading::Again,
         };
         self.apply(next, guard).await?;
+        self.inner.loader.callers.put(terms);
         Ok(reloaded)
     }
 
@@ -348,6 +354,7 @@ fn compare(before: &Functions, after: &Functions) -> Reloaded {
             && old.config.migration == new.config.migration
             && old.config.auto_responses == new.config.auto_responses
             && old.config.channels == new.config.channels
+            && old.config.outbound == new.config.outbound
             && old.record.aliases() == new.record.aliases()
             && one.len() == other.len()
             && one

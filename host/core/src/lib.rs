@@ -27,6 +27,7 @@ pub mod lifetime;
 pub mod limits;
 pub mod message;
 pub mod name;
+pub mod outbound;
 pub mod path;
 pub mod rate;
 pub mod route;

@@ -149,7 +149,12 @@ async fn serve_started(
     let admin = open_admin(&page, &config.server, address)?;
     let probes = open_probes(&config.server)?;
     let publishers = open_publishers(&config.server)?;
-    let acme = Acme::new(&gateway, open_challenges(&config.server)?);
+    let challenges = open_challenges(&config.server)?;
+    let bound = [&probes, &publishers, &challenges].into_iter().flatten();
+    let bound = bound.filter_map(|listener| listener.local_addr().ok());
+    let admin_at = admin.as_ref().map(|(address, _)| *address);
+    deployer.outbound().set_own_listeners(bound.chain(admin_at));
+    let acme = Acme::new(&gateway, challenges);
     watchdog.configure(&config.server);
     gateway.watch(watchdog.liveness());
     let mut host = Host {

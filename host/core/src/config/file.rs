@@ -23,6 +23,7 @@ use crate::limits::{
     FunctionLimitsMaximum, FunctionLimitsWritten, InstancePolicyMaximum, InstancePolicyWritten,
 };
 use crate::name::{AliasName, FunctionName, TriggerName};
+use crate::outbound::OutboundWritten;
 use crate::trigger::CorsWritten;
 
 #[derive(Debug, Deserialize)]
@@ -80,6 +81,8 @@ pub(super) struct Function {
     /// written here by mistake.
     #[serde(default)]
     pub(super) secrets: BTreeMap<Spanned<String>, Spanned<toml::Value>>,
+    #[serde(default)]
+    pub(super) outbound: OutboundWritten,
     #[serde(default)]
     pub(super) instance: InstancePolicyWritten,
     #[serde(default)]

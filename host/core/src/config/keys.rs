@@ -458,6 +458,20 @@ const KEYS: &[Key] = &[
         "what happens to events while the host backs off from a function that keeps failing: they wait, or `refuse` closes the connection with 1013; the call of `close` waits in any case",
     ),
     key(
+        "[function.outbound]",
+        "hosts",
+        "none",
+        AtOnce,
+        "what the function may [call](../guide/outbound.md), as in `[\"api.example.org\", \"*.example.org:8443\", \"10.0.0.0/8\"]`; `\"*\"` stands for every public host. A name may have private addresses only if its entry is a table that says so: `{ host = \"*.internal:8443\", private = true }`. At most 256",
+    ),
+    key(
+        "[function.outbound]",
+        "roots",
+        "none",
+        AtOnce,
+        "files of authorities, in PEM, whose certificates the function's calls take besides those of the system's authorities. Read again with the configuration. Relative to the file; at most 16",
+    ),
+    key(
         "[function.limit]",
         "compression",
         "`\"off\"`",

@@ -5,9 +5,9 @@
 //! it says about proxies and TLS, `api_table` what it says about publishers, `keys`
 //! the purpose of each key and when a change of it takes effect, `validate` the
 //! rules between its parts; `access`, `acme`, `admin`, `answers`, `api`, `channels`,
-//! `environment`, `hops`, `networks`, `public_url`, `shared`, `tls` and `triggers` hold
-//! the longer of these rules. `warnings` has what is allowed and probably not meant.
-//! The server reads files and finds components.
+//! `environment`, `hops`, `networks`, `outbound`, `public_url`, `shared`, `tls` and `triggers`
+//! hold the longer of these rules. `warnings` has what is allowed and probably not
+//! meant. The server reads files and finds components.
 
 mod access;
 mod acme;
@@ -29,6 +29,7 @@ mod keys_api;
 mod keys_authentication;
 mod keys_channels;
 mod networks;
+mod outbound;
 mod public_url;
 mod server;
 mod shared;
@@ -64,6 +65,7 @@ use crate::environment::EnvironmentTable;
 use crate::key::KeyTable;
 use crate::limits::{FunctionLimits, InstancePolicy, Row};
 use crate::name::{AliasName, FunctionName};
+use crate::outbound::OutboundConfig;
 use crate::route::Route;
 use crate::trigger::Trigger;
 
@@ -117,6 +119,8 @@ pub struct FunctionConfig {
     pub subscriptions: Vec<Subscription>,
     /// What it reads as its environment.
     pub environment: EnvironmentTable,
+    /// What it may call.
+    pub outbound: OutboundConfig,
     /// How many instances and what each may hold.
     pub instance: InstancePolicy,
     /// The limits of a connection or a call.
@@ -145,6 +149,7 @@ impl FunctionConfig {
             channels: Vec::new(),
             subscriptions: Vec::new(),
             environment: EnvironmentTable::default(),
+            outbound: OutboundConfig::default(),
             instance: InstancePolicy::default(),
             limit: FunctionLimits::default(),
         }

@@ -138,6 +138,14 @@ limits! {
         /// Compiled components on disk: a hundred releases of a function in
         /// Rust or C, or twenty in JavaScript.
         cache_bytes: Bytes = GIB, MIB => 1024 * GIB; "those not needed for the longest time are removed"
+        /// Calls of all functions to the outside that are in flight. Each is a
+        /// socket with its buffers, so these are as many as `requests`. One
+        /// function takes no more than it leaves free.
+        outbound_calls: Count = 4_096, 0 => 1_000_000; "the call fails: `connection-limit-reached`"
+        /// Names of hosts that are looked up at once. Each look-up keeps a thread
+        /// waiting, for as long as the system's resolver tries. One function
+        /// has a fourth of them at most.
+        outbound_lookups: Count = 32, 1 => 48; "the next one waits, within the call's `outbound_connect_timeout`"
         /// How long the host waits for a request's head, and between requests.
         /// A slow mobile network needs a few seconds; a peer that sends its
         /// head byte by byte gets no more.

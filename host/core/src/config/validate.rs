@@ -246,6 +246,7 @@ impl Check<'_> {
         let has_callers = !triggers.is_empty() || self.inspects(name.get_ref());
         let subscriptions = self.subscriptions(function.subscription, &instance, has_callers);
         let environment = self.environment(function.environment, function.secrets);
+        let outbound = self.outbound(function.outbound);
         let place = match &function.component {
             Some(component) => component.span(),
             None => function.name.span(),
@@ -261,6 +262,7 @@ impl Check<'_> {
             channels,
             subscriptions,
             environment,
+            outbound,
             instance,
             limit,
         }

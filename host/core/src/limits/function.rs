@@ -160,6 +160,38 @@ limits! {
         /// second's worth may come at once. This is many times what a person
         /// reads.
         log_lines_per_second: Count = 1_000, 1 => 1_000_000, effect NextEvent; "further lines are counted and not shown"
+        /// Calls to the outside that are in flight, of all instances of the
+        /// function: one for each connection of an instance at the default
+        /// concurrency.
+        outbound_calls: Count = 100, 0 => 100_000, effect AtOnce; "the call fails: `connection-limit-reached`"
+        /// TCP connections to the outside that wait for the function's next
+        /// call. Most functions call a few hosts.
+        outbound_idle_connections: Count = 16, 0 => 10_000, effect AtOnce; "the one that has waited longest is closed"
+        /// The body of a call. As large as the body of a request to a function.
+        outbound_request_bytes: Bytes = 32 * MIB, 0 => 1024 * GIB, effect AtOnce; "the call fails: `HTTP-request-body-size`"
+        /// The body of the answer to a call, for the same reason: a function
+        /// has to hold it, or pass it on.
+        outbound_response_bytes: Bytes = 32 * MIB, 0 => 1024 * GIB, effect AtOnce; "the call fails: `HTTP-response-body-size`"
+        /// Names and values of the headers of a call, and of those of its answer.
+        /// Servers allow 8 to 16 KiB; some answers set many cookies.
+        outbound_header_bytes: Bytes = 32 * KIB, 256 => MIB, effect AtOnce; "the call fails: `HTTP-request-header-section-size`, `HTTP-response-header-section-size`"
+        /// How long a call may take to reach its host: the look-up, TCP and TLS.
+        /// A lost packet takes a second or three to be sent again.
+        outbound_connect_timeout: Time = 5 * SECOND, 5 => DAY, effect AtOnce; "the call fails: `connection-timeout`, or `DNS-timeout`"
+        /// How long a host may take to begin its answer once it has the call.
+        /// Longer than `handler_timeout`, which ends a call that waits in vain:
+        /// an asynchronous function may have more of that.
+        outbound_head_timeout: Time = 30 * SECOND, 5 => DAY, effect AtOnce; "the call fails: `HTTP-response-timeout`"
+        /// How long a host may be silent in the middle of its answer. Those that
+        /// stream send something every 15 s or so.
+        outbound_silence_timeout: Time = 30 * SECOND, 5 => DAY, effect AtOnce; "the call fails: `connection-read-timeout`"
+        /// A call from its start to the end of its answer: the longest streamed
+        /// answer of a language model takes minutes.
+        outbound_time: Time = 15 * MINUTE, 10 => 365 * DAY, or none, effect AtOnce; "the call fails: `HTTP-response-timeout`"
+        /// How long a TCP connection waits for the function's next call. Less
+        /// than the 5 s after which Node and others close it: a call that
+        /// begins at that moment would fail.
+        outbound_idle_timeout: Time = 4 * SECOND, 0 => DAY, effect AtOnce; "it is closed"
         /// How long `upgrade` or a firewall function has to decide, including the
         /// wait for its turn. A peer that waits longer has usually gone.
         upgrade_timeout: Time = 10 * SECOND, 5 => DAY; "504; 503 for a firewall function"

@@ -12,6 +12,7 @@ use openline_core::digest::Digest;
 use openline_core::limits::FunctionLimits;
 use openline_core::name::FunctionName;
 use openline_core::route::Route;
+use openline_outbound::FunctionOutbound;
 use openline_store::Store;
 use tokio::sync::Semaphore;
 
@@ -117,7 +118,8 @@ impl Runtime {
     }
 
     /// Makes a version from a component: compiles it, or finds its compiled
-    /// form, checks the contract, and makes one instance to see that it starts.
+    /// form, checks the contract, and makes one instance to see that it starts. Its
+    /// instances may make these `calls`; none means that they call nobody.
     ///
     /// If bytes are given instead of a [`Component`], they are hashed here.
     pub async fn load(
@@ -125,6 +127,7 @@ impl Runtime {
         config: &FunctionConfig,
         component: impl Into<Component>,
         commons: &Arc<Commons>,
+        calls: Option<Arc<FunctionOutbound>>,
     ) -> Result<Arc<Version>, LoadError> {
         let component = component.into();
         let loaded = self.compile(config, &component).await?;
@@ -135,7 +138,7 @@ impl Runtime {
         }
         let places = self.trials.acquire_many(loaded.places).await;
         let places = places.expect("the semaphore is never closed");
-        let program = self.program(config, component.digest(), loaded, commons);
+        let program = self.program(config, component.digest(), loaded, (commons, calls));
         trial::run(&program).await?;
         drop(places);
         Ok(self.version(program, commons))
@@ -149,11 +152,11 @@ impl Runtime {
         component: impl Into<Component>,
     ) -> Result<Arc<Version>, LoadError> {
         let commons = self.commons_alone(&config.name);
-        self.load(config, component, &commons).await
+        self.load(config, component, &commons, None).await
     }
 
-    /// Makes a version, or returns `before` if neither the component nor its
-    /// configuration has changed.
+    /// Makes a version that calls nobody, or returns `before` if neither the component
+    /// nor its configuration has changed.
     pub async fn reload(
         &self,
         config: &FunctionConfig,
@@ -168,7 +171,7 @@ impl Runtime {
         if same && *before.name() == config.name {
             return Ok(Arc::clone(before));
         }
-        self.load(config, component, before.commons()).await
+        self.load(config, component, before.commons(), None).await
     }
 
     /// The `Commons` of a function without a store. It has a clock of its own,
@@ -193,7 +196,7 @@ impl Runtime {
         let component = component.into();
         let mut loaded = self.compile(config, &component).await?;
         loaded.places = places.unwrap_or(loaded.places);
-        let program = self.program(config, component.digest(), loaded, commons);
+        let program = self.program(config, component.digest(), loaded, (commons, None));
         Ok(self.version(program, commons))
     }
 
@@ -211,11 +214,12 @@ impl Runtime {
         config: &FunctionConfig,
         digest: Digest,
         loaded: Loaded<StoreData>,
-        commons: &Arc<Commons>,
+        (commons, calls): (&Arc<Commons>, Option<Arc<FunctionOutbound>>),
     ) -> Arc<Program> {
         let long_runs = self.long_runs.clone();
         let reach = commons.reach();
-        Arc::new(Program::new(config, digest, loaded, reach, long_runs))
+        let outside = (reach, calls);
+        Arc::new(Program::new(config, digest, loaded, outside, long_runs))
     }
 
     fn version(&self, program: Arc<Program>, commons: &Arc<Commons>) -> Arc<Version> {

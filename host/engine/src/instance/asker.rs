@@ -85,7 +85,7 @@ impl Asker {
                 exchange.answer();
                 let seat = Streaming::new(seat);
                 let exchange = Arc::clone(exchange);
-                let answer = answer.map(|body| ResponseBody::new(body, exchange, Some(seat)));
+                let answer = ResponseBody::new(answer, exchange, Some(seat));
                 reply.give(RequestOutcome::Answered(answer));
             }
             other => other.done(),

@@ -15,6 +15,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::header::CONTENT_LENGTH;
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::combinators::UnsyncBoxBody;
 use openline_core::fault::Fault;
@@ -132,6 +133,10 @@ pub(crate) struct Awaited {
 pub struct ResponseBody {
     body: WrittenBody,
     exchange: Arc<Exchange>,
+    /// What it announces and has not had yet, in bytes.
+    left: Option<u64>,
+    /// It announces nothing: nobody reads to its end.
+    is_empty: bool,
     /// Of an asynchronous call, which has returned: its place in the instance.
     seat: Option<Streaming>,
     is_over: bool,
@@ -339,13 +344,27 @@ impl Drop for Streaming {
 // === impl ResponseBody ===
 
 impl ResponseBody {
-    pub(crate) fn new(body: WrittenBody, exchange: Arc<Exchange>, seat: Option<Streaming>) -> Self {
-        Self {
+    pub(crate) fn new(
+        response: http::Response<WrittenBody>,
+        exchange: Arc<Exchange>,
+        seat: Option<Streaming>,
+    ) -> http::Response<Self> {
+        let length = response.headers().get(CONTENT_LENGTH);
+        let length = length.and_then(|length| length.to_str().ok()?.parse().ok());
+        response.map(|body| Self {
             body,
             exchange,
+            left: length,
+            is_empty: length == Some(0),
             seat,
             is_over: false,
-        }
+        })
+    }
+
+    /// Whether its peer has all of it, as far as it was announced. What reads an
+    /// announced body does not look for its end.
+    pub fn is_whole(&self) -> bool {
+        self.left == Some(0) || self.is_end_stream()
     }
 
     fn has_failed(&self) -> bool {
@@ -391,6 +410,9 @@ impl Body for ResponseBody {
         match polled {
             Poll::Pending => Poll::Pending,
             Poll::Ready(Some(Ok(frame))) => {
+                if let (Some(left), Some(data)) = (&mut self.left, frame.data_ref()) {
+                    *left = left.saturating_sub(data.len() as u64);
+                }
                 if frame.is_trailers() {
                     self.is_over = true;
                     self.seat = None;
@@ -408,17 +430,20 @@ impl Body for ResponseBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.is_over || self.body.is_end_stream() && !self.has_failed()
+        self.is_over || self.is_empty || self.body.is_end_stream() && !self.has_failed()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        match self.left {
+            Some(left) => SizeHint::with_exact(left),
+            None => self.body.size_hint(),
+        }
     }
 }
 
 impl Drop for ResponseBody {
     fn drop(&mut self) {
-        if !self.is_end_stream() {
+        if !self.is_whole() {
             self.exchange.forsake();
         }
     }

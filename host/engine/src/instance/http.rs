@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use http_body_util::BodyExt;
+use openline_outbound::Hops;
 use wasmtime::AsContextMut;
 use wasmtime::component::Resource;
 use wasmtime_wasi_http::p2::bindings::http::types as plain;
@@ -33,6 +34,8 @@ pub(super) fn plain_arguments(
         is_https,
         exchange,
     } = request;
+    // A plain call has no other beside it.
+    data.calls.begin(Hops::of(request.headers()), true);
     let request = request.map(|body| Awaited::new(body, Arc::clone(&exchange)));
     let scheme = match is_https {
         true => plain::Scheme::Https,
@@ -45,8 +48,8 @@ pub(super) fn plain_arguments(
         let outcome = match answer {
             Ok(response) => {
                 exchange.answer();
-                let body = |body| ResponseBody::new(written(body), Arc::clone(&exchange), None);
-                RequestOutcome::Answered(response.map(body))
+                let response = ResponseBody::new(response.map(written), exchange, None);
+                RequestOutcome::Answered(response)
             }
             Err(code) => RequestOutcome::Invalid(refused(&code)),
         };
@@ -55,14 +58,17 @@ pub(super) fn plain_arguments(
     Ok((request, out))
 }
 
-/// The argument of an asynchronous call, and what becomes of its body.
+/// The argument of an asynchronous call, and what becomes of its body. `is_alone`
+/// says that the instance answers no other request meanwhile.
 pub(super) fn async_argument(
     data: &mut StoreData,
     request: Request,
+    is_alone: bool,
 ) -> wasmtime::Result<(Resource<asynchronous::Request>, Transfer)> {
     let Request {
         request, exchange, ..
     } = request;
+    data.calls.begin(Hops::of(request.headers()), is_alone);
     let request = request.map(|body| Awaited::new(body, exchange));
     let http = data.http();
     let (request, transfer) = p3::Request::from_http(http.hooks, request);

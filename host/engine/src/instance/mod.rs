@@ -19,7 +19,7 @@ pub(crate) mod imports;
 pub(crate) mod live;
 pub(crate) mod log;
 pub(crate) mod mailbox;
-mod outbound;
+pub(crate) mod outbound;
 mod plain;
 pub(crate) mod poller;
 pub(crate) mod program;

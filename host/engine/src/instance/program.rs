@@ -9,6 +9,7 @@ use openline_core::digest::Digest;
 use openline_core::environment::Environment;
 use openline_core::limits::{FunctionLimits, InstancePolicy};
 use openline_core::name::FunctionName;
+use openline_outbound::FunctionOutbound;
 
 use super::environment::GuestConfig;
 use super::faults::FaultsInARow;
@@ -32,6 +33,8 @@ pub(crate) struct Program {
     /// The same for `wasi:config`.
     pub(crate) config: GuestConfig,
     pub(crate) reach: Reach,
+    /// What it may call; none where it may call nobody.
+    pub(crate) calls: Option<Arc<FunctionOutbound>>,
     /// The turns of long runs, which all functions of the host share.
     pub(crate) long_runs: LongRuns,
     pub(crate) log_rate: Arc<LogRate>,
@@ -54,7 +57,7 @@ impl Program {
         config: &FunctionConfig,
         digest: Digest,
         loaded: Loaded<StoreData>,
-        reach: Reach,
+        (reach, calls): (Reach, Option<Arc<FunctionOutbound>>),
         long_runs: LongRuns,
     ) -> Self {
         let environment = config.environment.in_force();
@@ -68,6 +71,7 @@ impl Program {
             environment: environment.clone(),
             config: environment.into(),
             reach,
+            calls,
             long_runs,
             log_rate: Arc::new(LogRate::new(config.name.clone(), lines)),
             faults: FaultsInARow::default(),

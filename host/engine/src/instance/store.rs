@@ -11,7 +11,7 @@ use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 use super::budget::MemoryLimiter;
 use super::live::{CHANNELS_KEY, Instance};
 use super::log::Log;
-use super::outbound::Outbound;
+use super::outbound::Calls;
 use super::program::Program;
 use super::run::Run;
 use crate::contract::handles::Handles;
@@ -39,7 +39,7 @@ pub(crate) struct StoreData {
     table: ResourceTable,
     wasi: WasiCtx,
     http: WasiHttpCtx,
-    outbound: Outbound,
+    pub(crate) calls: Calls,
 }
 
 /// Makes the store of an instance. The instance of the channel handler has the
@@ -87,7 +87,7 @@ pub(crate) fn new(
         table,
         wasi,
         http: http(program),
-        outbound: Outbound,
+        calls: Calls::new(program.calls.clone()),
     };
     let mut store = Store::new(&program.loaded.engine, data);
     store.limiter(|data| &mut data.limiter);
@@ -136,7 +136,7 @@ fn http(program: &Program) -> WasiHttpCtx {
 impl WasiHttpView for StoreData {
     fn http(&mut self) -> WasiHttpCtxView<'_> {
         WasiHttpCtxView {
-            hooks: &mut self.outbound,
+            hooks: &mut self.calls,
             table: &mut self.table,
             ctx: &mut self.http,
         }

@@ -114,7 +114,7 @@ async fn program(component: &str, change: impl FnOnce(&mut FunctionConfig)) -> A
         &config,
         digest,
         loaded,
-        reach,
+        (reach, None),
         LongRuns::new(1),
     ))
 }

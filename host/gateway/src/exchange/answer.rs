@@ -3,7 +3,7 @@
 
 use bytes::Bytes;
 use http::header::{
-    CONNECTION, HeaderMap, HeaderName, PROXY_AUTHENTICATE, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
+    CONNECTION, HeaderMap, HeaderName, PROXY_AUTHENTICATE, TE, TRANSFER_ENCODING, UPGRADE,
 };
 use http::response::Parts;
 use http::{Response, StatusCode};
@@ -16,14 +16,13 @@ use crate::held::headers::Hold;
 use crate::rescue::Refusal;
 
 /// Headers that say how an answer travels, which is for the host to say (RFC 9110
-/// section 7.6.1).
-const OF_THE_HOP: [HeaderName; 8] = [
+/// section 7.6.1). `Trailer` is not one: without it HTTP/1.1 has no trailers.
+const OF_THE_HOP: [HeaderName; 7] = [
     CONNECTION,
     HeaderName::from_static("keep-alive"),
     HeaderName::from_static("proxy-connection"),
     PROXY_AUTHENTICATE,
     TE,
-    TRAILER,
     TRANSFER_ENCODING,
     UPGRADE,
 ];

@@ -140,7 +140,7 @@ impl Drop for Written {
         if let Place::Connection(permit) = &self.held.place {
             permit.slot().end();
         }
-        if !self.is_end_stream() && !self.is_head {
+        if !self.is_over && !self.body.is_whole() && !self.is_head {
             self.gateway.tally().refuse(PEER_GONE);
             let (id, function) = (self.id, &self.function);
             tracing::debug!(request = %id, %function, status = 499, "the peer left before its answer was complete");

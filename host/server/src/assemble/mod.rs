@@ -70,6 +70,7 @@ pub(crate) fn read_config(path: &Path) -> anyhow::Result<Configured> {
     for function in &mut config.functions {
         function.component = function.component.take().map(|path| folder.join(path));
         function.environment.be_relative_to(folder);
+        function.outbound.be_relative_to(folder);
         for trigger in &mut function.triggers {
             if let Some(auth) = &mut trigger.auth {
                 auth.be_relative_to(folder);

@@ -62,7 +62,7 @@ async fn next(runtime: &Runtime, before: &Arc<Version>, component: &str) -> Arc<
         instance: before.policy().clone(),
         ..config()
     };
-    let loaded = runtime.load(&config, bytes, before.commons()).await;
+    let loaded = runtime.load(&config, bytes, before.commons(), None).await;
     loaded.unwrap()
 }
 

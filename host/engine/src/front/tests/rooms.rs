@@ -305,7 +305,7 @@ pub(super) async fn next_version(
     let mut config = config();
     config.instance = before.policy().clone();
     runtime
-        .load(&config, bytes, before.commons())
+        .load(&config, bytes, before.commons(), None)
         .await
         .unwrap()
 }

@@ -230,11 +230,13 @@ impl<'a> Calls<'a> {
                 return self.poll_slot(slot);
             }
             Job::Request(request, seat, reply) => {
+                let streams = self.instance.streams.load(Ordering::Acquire);
+                let is_alone = self.in_flight == 1 && streams == 0;
                 let exchange = Arc::clone(&request.exchange);
                 self.slots[slot].exchange = Some(exchange);
                 self.flight.askers.lock()[slot] = Some(Asker::Request(seat, reply.clone()));
                 self.refuel()?;
-                self.slots[slot].call = Some(self.starter.request(*request, &reply)?);
+                self.slots[slot].call = Some(self.starter.request(*request, &reply, is_alone)?);
                 return self.poll_slot(slot);
             }
             Job::Inspect(inspection, seat, reply) => {

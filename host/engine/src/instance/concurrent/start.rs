@@ -69,11 +69,14 @@ impl<'a> Starter<'a> {
         &self,
         request: Request,
         reply: &RequestReply,
+        is_alone: bool,
     ) -> wasmtime::Result<Call<'a>> {
         let exchange = Arc::clone(&request.exchange);
         exchange.begin();
         match self.exports.http {
-            Some(HttpExport::Async(export)) => self.asynchronous(export, request, exchange),
+            Some(HttpExport::Async(export)) => {
+                self.asynchronous(export, (request, is_alone), exchange)
+            }
             Some(HttpExport::Plain(export)) => self.plain(export, request, &exchange, reply),
             None => Err(wasmtime::Error::msg("no HTTP handler")),
         }
@@ -82,13 +85,13 @@ impl<'a> Starter<'a> {
     fn asynchronous(
         &self,
         export: AsyncHttpExport,
-        request: Request,
+        (request, is_alone): (Request, bool),
         exchange: Arc<Exchange>,
     ) -> wasmtime::Result<Call<'a>> {
         let accessor = self.accessor;
         let (call, transfer) = accessor.with(|mut access| {
             let mut store = access.as_context_mut();
-            let (request, transfer) = async_argument(store.data_mut(), request)?;
+            let (request, transfer) = async_argument(store.data_mut(), request, is_alone)?;
             let call = export.start_call_concurrent(store, (request,))?;
             Ok::<_, wasmtime::Error>((call, transfer))
         })?;
