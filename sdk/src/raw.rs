@@ -17,7 +17,7 @@
 
 pub use crate::export::channel_handler::{AsyncChannelFunction, ChannelFunction};
 pub use crate::export::firewall::{AsyncFirewallFunction, FirewallFunction};
-pub use crate::export::http::{AsyncHttpFunction, HttpFunction};
+pub use crate::export::http::{AsyncHttpFunction, HttpFunction, PlainHttp};
 pub use crate::export::{AsyncFunction, Asynchronous, Plain, PlainFunction};
 
 /// The plain world, and the types and imports of both worlds.

@@ -85,6 +85,12 @@ async fn head_has_no_body_and_options_is_for_the_function() {
         assert_eq!(read(answer).await, (200, String::new()));
         let answer = peer.ask(Method::HEAD, "/forever", none()).await;
         assert_eq!(read(answer).await, (200, String::new()));
+        for path in ["/hello", "/forever"] {
+            let request = Request::builder().method(Method::HEAD);
+            let request = request.uri(format!("http://{}{path}", host.address));
+            let answer = over_http2(&host, request.body(none()).unwrap()).await;
+            assert_eq!(read(answer.unwrap()).await, (200, String::new()));
+        }
         let answer = peer.ask(Method::OPTIONS, "/hello", none()).await;
         assert_eq!(read(answer).await, (200, "hello\n".to_owned()));
         let gone = refused(&host, "peer_gone");

@@ -4,6 +4,7 @@
 mod affinity;
 mod answering;
 mod bounds;
+mod calling;
 mod ending;
 mod holding;
 mod seen;

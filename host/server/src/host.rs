@@ -427,7 +427,7 @@ impl Host {
         let triggers = self.deployer.triggers();
         let triggers = triggers
             .iter()
-            .map(|(trigger, alias)| (alias.function(), trigger));
+            .map(|(trigger, alias)| (alias.function(), trigger, alias.takes_requests()));
         let table = self.deployer.services().table();
         let mut found = config::warnings(&table.config, triggers);
         found.extend(self.deployer.key_warnings());

@@ -2,12 +2,14 @@
 //! bridges from the generated interfaces of wasi:http to the traits.
 
 use std::future::Future;
+use std::marker::PhantomData;
 
 use http::{Method, Request, Response, StatusCode};
 
 use crate::http::wire::{wasi_0_2, wasi_0_3};
 use crate::http::{AsyncBody, Body, Error};
 use crate::raw::asynchronous_http::exports::wasi::http::handler;
+use crate::raw::both::exports::openline::state::hibernation_handler;
 use crate::raw::http_0_2::types;
 use crate::raw::http_0_3::types as async_types;
 use crate::raw::plain_http::exports::wasi::http::incoming_handler;
@@ -65,12 +67,21 @@ macro_rules! export_http_handler {
                         $crate::http::HttpHandler::request(handler, request)
                     })
                 }
+
+                fn hibernate() {
+                    HANDLER.with_borrow_mut($crate::http::HttpHandler::hibernate);
+                }
             }
 
             #[cfg(target_family = "wasm")]
             $crate::raw::plain_http::export_plain_http!(
                 OpenlineExportedHttpHandler with_types_in $crate::raw::plain_http
             );
+            // By this the host also knows that an instance bears several requests.
+            #[cfg(target_family = "wasm")]
+            type OpenlineHibernation = $crate::raw::PlainHttp<OpenlineExportedHttpHandler>;
+            #[cfg(target_family = "wasm")]
+            $crate::raw::both::export_both!(OpenlineHibernation with_types_in $crate::raw::both);
             // On other targets nothing calls it, but it is not dead code.
             #[cfg(not(target_family = "wasm"))]
             const _: fn($crate::http::Request<$crate::http::Body>) = |request| {
@@ -139,6 +150,20 @@ macro_rules! export_async_http_handler {
 pub trait HttpFunction {
     /// Runs one call.
     fn request(request: Request<Body>) -> Response<Body>;
+
+    /// The instance is about to end.
+    fn hibernate() {}
+}
+
+/// Stands for a plain function that only answers requests, as
+/// [`Plain`](super::Plain) does for one with connections.
+#[derive(Debug)]
+pub struct PlainHttp<F>(PhantomData<F>);
+
+impl<F: HttpFunction> hibernation_handler::Guest for PlainHttp<F> {
+    fn hibernate() {
+        F::hibernate();
+    }
 }
 
 impl<F: HttpFunction> incoming_handler::Guest for F {

@@ -10,11 +10,15 @@ use super::{AsyncBody, Body};
 /// it with [`export_http_handler!`](crate::export_http_handler).
 ///
 /// One value of the type serves all requests of an instance, one after the other. A
-/// function that also has alarms, or saves something before it sleeps, is a
-/// [`Handler`](crate::Handler), even if no connection is made to it.
+/// function that also has alarms is a [`Handler`](crate::Handler), even if no
+/// connection is made to it.
 pub trait HttpHandler: Default + 'static {
     /// A request has come. The body of the answer is written when this has returned.
     fn request(&mut self, request: Request<Body>) -> Response<Body>;
+
+    /// The host is about to drop the idle instance; see
+    /// [`Handler::hibernate`](crate::Handler::hibernate).
+    fn hibernate(&mut self) {}
 }
 
 /// The same for asynchronous functions. Export it with

@@ -10,15 +10,16 @@ use crate::name::FunctionName;
 use crate::trigger::Trigger;
 
 /// Warns about an admin interface whose token others can read, and about
-/// triggers, each with its function: those that anyone may use, those that take
-/// tokens for other services, and those that open no WebSocket.
+/// triggers, each with its function and whether that answers requests: those that
+/// anyone may use, those that take tokens for other services, and those that open no
+/// WebSocket where there is nothing else.
 pub fn warnings<'a>(
     server: &ServerConfig,
-    triggers: impl IntoIterator<Item = (&'a FunctionName, &'a Trigger)>,
+    triggers: impl IntoIterator<Item = (&'a FunctionName, &'a Trigger, bool)>,
 ) -> Vec<Hinted> {
     let place = server.reached_at();
     let (mut open, mut warnings) = (Vec::new(), Vec::new());
-    for (function, trigger) in triggers {
+    for (function, trigger, answers) in triggers {
         let name = format!("trigger `{}` of `{function}`", trigger.name);
         if place.is_some() && server.lets_anyone_use(trigger) {
             open.push(name.clone());
@@ -31,13 +32,12 @@ pub fn warnings<'a>(
             let hint = "set `audience` to the `aud` that the issuer gives tokens for this service";
             warnings.push(Hinted::new(what, hint));
         }
-        // So far all functions are for WebSockets.
-        if !trigger.methods.contains("GET") {
+        if !answers && !trigger.methods.contains("GET") {
             let what = format!(
                 "{name} takes {} only, and opens no WebSocket",
                 trigger.methods
             );
-            let hint = "add \"GET\" to its `methods`";
+            let hint = "add \"GET\" to its `methods`, or have the function answer requests";
             warnings.push(Hinted::new(what, hint));
         }
     }
@@ -113,7 +113,10 @@ mod tests {
         );
         let config = Config::parse(&text).unwrap();
         let function = &config.functions[0];
-        let triggers = function.triggers.iter().map(|it| (&function.name, it));
+        let triggers = function
+            .triggers
+            .iter()
+            .map(|it| (&function.name, it, false));
         let warnings = super::warnings(&config.server, triggers);
         assert!(warnings.iter().all(|it| it.hint().is_some()));
         warnings.iter().map(ToString::to_string).collect()

@@ -1,11 +1,14 @@
 //! A live instance as the pool and the connections know it, and how they give
 //! it jobs.
 
+use std::sync::{Arc, Weak};
+
 use tokio::time::Instant;
 
+use super::exchange::Exchange;
 use super::mailbox::{Job, Mailbox};
 use super::poller::{Polled, Poller};
-use crate::sync::{AtomicBool, AtomicU32, Ordering};
+use crate::sync::{AtomicBool, AtomicU32, Mutex, Ordering};
 
 /// The affinity value of the instance that has a function's channel handler. No
 /// connection may have it.
@@ -37,6 +40,11 @@ pub(crate) struct Instance {
     /// It has failed: what it was still writing is not whole. Set before its store
     /// is dropped.
     pub(crate) broken: AtomicBool,
+    /// It ends for another that waits, and answers that it is still writing have had
+    /// their time.
+    pub(crate) cut: AtomicBool,
+    /// What a plain call answers.
+    answering: Mutex<Weak<Exchange>>,
 }
 
 /// What the instances of a function without affinity are for. Connections and
@@ -69,7 +77,29 @@ impl Instance {
             lane,
             streams: AtomicU32::new(0),
             broken: AtomicBool::new(false),
+            cut: AtomicBool::new(false),
+            answering: Mutex::default(),
         }
+    }
+
+    /// A plain call begins to answer a request.
+    pub(crate) fn answers(&self, exchange: &Arc<Exchange>) {
+        *self.answering.lock() = Arc::downgrade(exchange);
+    }
+
+    /// Another instance waits for its end: a plain call has no more time than if its
+    /// peer had left.
+    pub(crate) fn hurry(&self) {
+        let answering = self.answering.lock().upgrade();
+        if let Some(exchange) = answering {
+            exchange.forsake();
+        }
+    }
+
+    /// The same for answers of calls that have returned, when that time is up.
+    pub(crate) fn cut(&self) {
+        self.cut.store(true, Ordering::Release);
+        self.poller.wake();
     }
 
     /// Gives it a job, and has it done at once unless another task polls the

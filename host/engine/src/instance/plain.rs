@@ -176,6 +176,7 @@ impl Guest {
         };
         let exchange = Arc::clone(&request.exchange);
         exchange.begin();
+        seat.instance.answers(&exchange);
         let in_call = exchange.call();
         let arguments = match plain_arguments(self.store.data_mut(), request, &reply) {
             Ok(arguments) => arguments,

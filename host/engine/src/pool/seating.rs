@@ -27,7 +27,7 @@ use crate::instance::mailbox::Job;
 use crate::instance::poller;
 use crate::instance::seat::{Keeper, Seat};
 use crate::instance::task;
-use crate::sync::Ordering;
+use crate::sync::{self, Ordering};
 
 /// What became of a wish for a seat.
 enum Sat {
@@ -168,7 +168,7 @@ impl Version {
         let instance = self.make(wanted.key, wanted.lane);
         seats.queue(&instance, self.keeper());
         if seats.lacks_turns(self.instances_max()) {
-            seats.end_oldest();
+            self.hurry(seats.end_oldest());
         }
         Ok(instance)
     }
@@ -202,6 +202,21 @@ impl Version {
             Sat::Seat(seat) => Ok(Some(seat)),
             Sat::Waits(seat) => Ok(seat.await.ok().flatten()),
         }
+    }
+
+    /// Another instance waits for the end of this one. An answer may take long, so it
+    /// gets no more time than one call.
+    fn hurry(&self, ending: Option<Arc<Instance>>) {
+        let Some(instance) = ending else { return };
+        if self.program.loaded.http().is_none() {
+            return;
+        }
+        instance.hurry();
+        let time = self.program.limits.handler_timeout;
+        sync::spawn(async move {
+            sync::sleep(time).await;
+            instance.cut();
+        });
     }
 
     /// Reports what it has and wants after a change. Answers whether any
@@ -355,7 +370,7 @@ impl Pool for Version {
         seats.unqueue(&instance);
         seats.add(&instance, self.concurrency(instance.lane));
         if seats.lacks_turns(most) {
-            seats.end_oldest();
+            self.hurry(seats.end_oldest());
         }
         self.member
             .begin(seats.holds(most), seats.ready(most).is_some());
@@ -367,7 +382,7 @@ impl Pool for Version {
 
     fn end_oldest(&self) {
         let mut seats = self.seats.lock();
-        seats.end_oldest();
+        self.hurry(seats.end_oldest());
         self.account(&seats);
     }
 }

@@ -219,11 +219,11 @@ impl Seats {
         self.instances() >= instances_max && self.queued.len() > self.ending.len()
     }
 
-    /// Has the oldest one end that serves, if there is one.
-    pub(super) fn end_oldest(&mut self) {
-        if let Some(oldest) = self.serving.values().next().cloned() {
-            self.end(&oldest);
-        }
+    /// Has the oldest one end that serves, if there is one, and returns it.
+    pub(super) fn end_oldest(&mut self) -> Option<Arc<Instance>> {
+        let oldest = self.serving.values().next().cloned()?;
+        self.end(&oldest);
+        Some(oldest)
     }
 
     /// Has an instance end, which may be queued.
@@ -358,7 +358,7 @@ mod tests {
             seats.sit_in_queued(Lane::Connections, 2).is_none(),
             "it has two seats"
         );
-        seats.end_oldest();
+        seats.end_oldest().unwrap();
         assert!(all[0].is_ending() && !seats.lacks_turns(1));
         assert!(!seats.sit(&all[0]).is_awaited);
         seats.forget(&all[0]);
@@ -406,7 +406,7 @@ mod tests {
         }
         assert_eq!(seats.holds(2), holds(2, 0, 0));
         assert_eq!(seats.holds(3), holds(2, 0, 1));
-        seats.end_oldest();
+        seats.end_oldest().unwrap();
         assert_eq!(seats.holds(3), holds(1, 1, 2));
         assert_eq!(seats.unqueue_all().len(), 3);
         assert_eq!(seats.holds(3), holds(1, 1, 0));

@@ -55,7 +55,7 @@ pub(crate) async fn answer(
     let ends = has_end.then(|| began + limits.stream_time);
     let patience = gateway.services().table().config.request_timeout;
     let (body, received) = incoming::receive(body, &parts.headers, &limits, patience, body_sha256)?;
-    let is_head = parts.method == http::Method::HEAD;
+    let (is_head, version) = (parts.method == http::Method::HEAD, parts.version);
     let asked = Asked {
         request: http::Request::from_parts(parts, body),
         is_https,
@@ -100,7 +100,7 @@ pub(crate) async fn answer(
         (gateway, &service, id),
         (places, place),
         ends,
-        is_head,
+        (is_head, version),
     );
     let body = AnswerBody::Written(Box::new(written));
     Ok(Exchanged::Answer(Response::from_parts(head, body)))

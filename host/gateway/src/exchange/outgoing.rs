@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
+use http::Version;
 use hyper::body::{Body, Frame, SizeHint};
 use openline_admission::admit::Places;
 use openline_core::name::FunctionName;
@@ -48,6 +49,8 @@ pub struct Written {
     timer: Option<Pin<Box<Sleep>>>,
     /// The peer will not read it: it is the answer to HEAD.
     is_head: bool,
+    /// The same over HTTP/2, where hyper would send what the function writes.
+    is_left_out: bool,
     is_over: bool,
 }
 
@@ -57,7 +60,7 @@ impl Written {
         (gateway, service, id): Answerer<'_>,
         (places, place): (Places, Place),
         ends: Option<Instant>,
-        is_head: bool,
+        (is_head, version): (bool, Version),
     ) -> Self {
         Self {
             body,
@@ -71,6 +74,7 @@ impl Written {
             ends,
             timer: None,
             is_head,
+            is_left_out: is_head && version == Version::HTTP_2,
             is_over: false,
         }
     }
@@ -125,11 +129,15 @@ impl Body for Written {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.is_over || self.body.is_end_stream()
+        self.is_over || self.is_left_out || self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        match self.is_left_out {
+            // Its length, if there is one, is in its head.
+            true => SizeHint::new(),
+            false => self.body.size_hint(),
+        }
     }
 }
 

@@ -65,10 +65,11 @@ pub(crate) async fn run(arguments: &CheckArguments) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Its triggers, each with its function.
-fn triggers(config: &Config) -> impl Iterator<Item = (&FunctionName, &Trigger)> {
+/// Its triggers, each with its function. Which of them answers requests shows only
+/// when the host serves.
+fn triggers(config: &Config) -> impl Iterator<Item = (&FunctionName, &Trigger, bool)> {
     let functions = config.functions.iter();
-    functions.flat_map(|it| it.triggers.iter().map(|trigger| (&it.name, trigger)))
+    functions.flat_map(|it| it.triggers.iter().map(|trigger| (&it.name, trigger, true)))
 }
 
 /// What a component is, as far as people want to know it.

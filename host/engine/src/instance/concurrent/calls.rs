@@ -16,7 +16,7 @@ use super::flight::{Completion, Flight};
 use super::late::{Begun, BegunCall};
 use super::start::{Call, Returned, Starter};
 use crate::contract::convert::{judge, verdict};
-use crate::contract::exports::AsyncExports;
+use crate::contract::exports::{AsyncExports, HttpExport};
 use crate::instance::asker::Asker;
 use crate::instance::exchange::Exchange;
 use crate::instance::idleness::{Idleness, Wake};
@@ -108,7 +108,12 @@ impl<'a> Calls<'a> {
             if is_writing {
                 self.active = self.run.clock.entered();
             }
-            let busy = self.in_flight > 0 || is_writing;
+            // With affinity, connections wait for the end of this instance, and others
+            // may: they do not wait for answers that are still being written.
+            let has_time =
+                self.instance.key.is_none() && !self.instance.cut.load(Ordering::Acquire);
+            let is_awaited = self.instance.is_ending() && !has_time;
+            let busy = self.in_flight > 0 || is_writing && !is_awaited;
             match self
                 .idleness
                 .poll(cx, self.instance, self.run, self.active, busy)
@@ -233,6 +238,9 @@ impl<'a> Calls<'a> {
                 let streams = self.instance.streams.load(Ordering::Acquire);
                 let is_alone = self.in_flight == 1 && streams == 0;
                 let exchange = Arc::clone(&request.exchange);
+                if matches!(self.starter.exports.http, Some(HttpExport::Plain(_))) {
+                    self.instance.answers(&exchange);
+                }
                 self.slots[slot].exchange = Some(exchange);
                 self.flight.askers.lock()[slot] = Some(Asker::Request(seat, reply.clone()));
                 self.refuel()?;
