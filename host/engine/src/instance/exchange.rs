@@ -39,6 +39,9 @@ pub enum RequestBodyError {
     /// The peer has left, or does not send what it announced.
     #[error("the body of the request ends too early")]
     Incomplete,
+    /// It is not in the form that it is said to have.
+    #[error("the body of the request is not in the form that it is said to have")]
+    Malformed,
 }
 
 /// The body of an answer is not whole: the function failed while it wrote it, or
