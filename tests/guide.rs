@@ -34,11 +34,12 @@ const NOT_RUN: [(&str, &str); 6] = [
 ];
 
 /// The documents whose commands are run, in the order in which they are read.
-const DOCUMENTS: [&str; 18] = [
+const DOCUMENTS: [&str; 19] = [
     "README.md",
     "docs/guide/coming-from.md",
     "docs/guide/functions.md",
     "docs/guide/http.md",
+    "docs/guide/grpc.md",
     "docs/guide/develop.md",
     "docs/guide/deploy.md",
     "docs/guide/operate.md",
