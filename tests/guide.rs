@@ -39,6 +39,7 @@ const DOCUMENTS: [&str; 19] = [
     "docs/guide/coming-from.md",
     "docs/guide/functions.md",
     "docs/guide/http.md",
+    "docs/guide/grpc.md",
     "docs/guide/develop.md",
     "docs/guide/deploy.md",
     "docs/guide/operate.md",

@@ -55,6 +55,7 @@ mod firewall_claims;
 mod firewall_files;
 mod firewall_functions;
 mod first_message;
+mod grpc;
 mod guide;
 mod handshake;
 mod hibernation;

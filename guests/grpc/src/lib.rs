@@ -13,11 +13,12 @@ mod deadline;
     reason = "generated code"
 )]
 mod generated;
+mod metadata;
 mod thread;
 
 use std::time::Duration;
 
-use openline_sdk::http::{AsyncBody, AsyncHttpHandler, Request, Response};
+use openline_sdk::http::{AsyncBody, AsyncHttpHandler, Bytes, Request, Response};
 use openline_sdk::time::sleep;
 use send_wrapper::SendWrapper;
 use tonic::codegen::Service as _;
@@ -46,7 +47,12 @@ struct Greetings;
 
 fn greeting(name: &str) -> Result<HelloReply, Status> {
     if name.is_empty() {
-        return Err(Status::invalid_argument("`name` is empty"));
+        // What a client reads beside the sentence: rich errors are messages here.
+        return Err(Status::with_details(
+            Code::InvalidArgument,
+            "`name` is empty",
+            Bytes::from_static(b"field: name"),
+        ));
     }
     Ok(HelloReply {
         text: format!("Hello, {name}!"),
@@ -59,7 +65,9 @@ impl Greeter for Greetings {
         &self,
         request: tonic::Request<HelloRequest>,
     ) -> Result<tonic::Response<HelloReply>, Status> {
-        greeting(&request.get_ref().name).map(tonic::Response::new)
+        let mut reply = tonic::Response::new(greeting(&request.get_ref().name)?);
+        metadata::echo(request.metadata(), reply.metadata_mut());
+        Ok(reply)
     }
 
     async fn greet_all(

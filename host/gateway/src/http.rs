@@ -36,8 +36,9 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::answer_body::AnswerBody;
-use crate::exchange::{self, CutOff, Exchanged, Ready};
+use crate::exchange::{self, CutOff, Exchanged, Ready, status};
 use crate::gateway::{Gateway, Permit, Place};
+use crate::grpc::is_call;
 use crate::held::{self, loan::Loan};
 use crate::outside::{self, Outside};
 use crate::pages;
@@ -543,7 +544,7 @@ fn refuse(gateway: &Gateway, refusal: &Refusal, asked: &Asked<'_>, noted: &Noted
         };
         tracing::info!(request = %id, function, trigger, origin, hint, "an origin was refused");
     }
-    refusal.answer_to(*id)
+    status::answer(refusal, *id, is_call(parts))
 }
 
 /// Answers probes here, and passes other requests to `reserved`. `connects` says

@@ -21,6 +21,7 @@ pub mod front;
 #[doc(hidden)]
 pub mod fuzzing;
 pub mod gateway;
+mod grpc;
 mod handshake;
 mod held;
 pub mod http;

@@ -24,13 +24,14 @@ use openline_core::fault::{Blame, Fault};
 use openline_core::limits::AFFINITY_BYTES_MAX;
 use openline_engine::version::UpgradeError;
 
+use crate::grpc::GrpcRefusal;
 use crate::request_id::RequestId;
 use crate::reserved::Answer;
 
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
-const ERROR_TYPE: HeaderName = HeaderName::from_static("openline-error-type");
+pub(crate) const ERROR_TYPE: HeaderName = HeaderName::from_static("openline-error-type");
 const WEBSOCKET_VERSION: HeaderName = HeaderName::from_static("sec-websocket-version");
-const ERROR_BLAME: HeaderName = HeaderName::from_static("openline-error-blame");
+pub(crate) const ERROR_BLAME: HeaderName = HeaderName::from_static("openline-error-blame");
 /// How long a refused peer should wait at least, in seconds: connections come
 /// and go within seconds, and idle instances are kept for ten.
 const RETRY_AFTER_SECONDS: u64 = 5;
@@ -39,6 +40,9 @@ const RETRY_AFTER_SECONDS: u64 = 5;
 const RETRY_SPREAD_SECONDS_MAX: u64 = 10;
 /// The word for a peer that leaves while its function decides or answers.
 pub(crate) const PEER_GONE: &str = "peer_gone";
+
+/// The word for an answer that breaks the contract.
+pub(crate) const BAD_ANSWER: &str = "bad_answer";
 
 /// The word for an answer that ends before its end, because its function failed while
 /// it wrote it. Its peer has the head already.
@@ -101,6 +105,9 @@ pub enum Refusal {
     /// The exchange has lasted for `stream_time`, and there is no answer.
     #[error("the request has taken too long")]
     StreamTime,
+    /// It is a call of gRPC that cannot be answered.
+    #[error(transparent)]
+    Grpc(#[from] GrpcRefusal),
     /// The function failed.
     #[error("the function failed: {}", .0.reason())]
     Fault(Fault),
@@ -134,14 +141,15 @@ impl Refusal {
             Self::RequestBody(_) => "request_body_bytes",
             Self::RequestBodyIncomplete => "request_body_incomplete",
             Self::StreamTime => "stream_time",
+            Self::Grpc(refusal) => refusal.label(),
             Self::Fault(fault) => fault.label(),
-            Self::Answer(_) => "bad_answer",
+            Self::Answer(_) => BAD_ANSWER,
         }
     }
 
     /// Who can mend it: the peer that asks, the function's author, or the
     /// host's operator.
-    fn blame(&self) -> &'static str {
+    pub(crate) fn blame(&self) -> &'static str {
         match self {
             Self::Denied(Denied::Draining | Denied::HostReached(Reached::Connections))
             | Self::Full
@@ -166,6 +174,7 @@ impl Refusal {
             | Self::NoAffinity
             | Self::RequestBody(_)
             | Self::RequestBodyIncomplete
+            | Self::Grpc(_)
             | Self::Requests => "peer",
             Self::Fault(fault) => blamed(fault.blame()),
         }
@@ -194,7 +203,7 @@ impl Refusal {
         Some(least + id.map_or(0, |id| id.spread(most)))
     }
 
-    fn status(&self) -> StatusCode {
+    pub(crate) fn status(&self) -> StatusCode {
         match self {
             Self::Denied(denied) => status(denied),
             Self::Unauthenticated(denied) => {
@@ -213,6 +222,7 @@ impl Refusal {
             | Self::Requests => StatusCode::SERVICE_UNAVAILABLE,
             Self::RequestBody(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::RequestBodyIncomplete => StatusCode::BAD_REQUEST,
+            Self::Grpc(refusal) => refusal.status(),
             Self::StreamTime | Self::Fault(Fault::HandlerTimeout | Fault::CpuTimeout) => {
                 StatusCode::GATEWAY_TIMEOUT
             }
@@ -370,220 +380,5 @@ impl From<UpgradeError> for Refusal {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::collections::BTreeSet;
-    use std::path::Path;
-
-    use openline_admission::inspectors::Undecided;
-    use openline_core::path::PathError;
-    use openline_core::route::DecodeError;
-    use openline_core::trigger::Methods;
-    use openline_engine::version::InspectError;
-
-    use super::*;
-    use crate::request_id::RequestIds;
-
-    /// One of each. A new variant does not compile until [`named`] has it.
-    fn all() -> Vec<Refusal> {
-        let reached = [
-            Reached::Connections,
-            Reached::PeerConnections,
-            Reached::PeerHandshakes,
-        ];
-        let mut all = vec![
-            Denied::Connection.into(),
-            Denied::Host("").into(),
-            Denied::Spelling(PathError::Zero).into(),
-            Denied::NotFound.into(),
-            Denied::Method(Methods::default()).into(),
-            Denied::Internet.into(),
-            Denied::UriTooLong(1).into(),
-            Denied::HeadersTooLarge(1).into(),
-            Denied::TooManyHeaders.into(),
-            Denied::Origin.into(),
-            Denied::CrossOrigin.into(),
-            Denied::NoOrigin.into(),
-            Denied::ReservedHeader.into(),
-            Denied::Parameter(DecodeError::Text).into(),
-            Denied::Draining.into(),
-            Refusal::PlainHttp,
-            Refusal::UpgradeRequired,
-            Refusal::MethodNotAllowed("GET"),
-            Refusal::Handshake(""),
-            Refusal::Version,
-            Refusal::Full,
-            Refusal::NotDeployed,
-            Refusal::Affinity,
-            Refusal::NoAffinity,
-            Refusal::BackedOff(Duration::from_secs(1)),
-            Refusal::Attached,
-            Refusal::Requests,
-            Refusal::RequestBody(1),
-            Refusal::RequestBodyIncomplete,
-            Refusal::StreamTime,
-            Refusal::Answer(String::new()),
-        ];
-        let firewall = [
-            Stopped::Deny(own(StatusCode::FORBIDDEN)),
-            Stopped::Limit(Duration::from_secs(1)),
-            Stopped::Repeated,
-            Stopped::Work,
-            Stopped::Respond(own(StatusCode::OK)),
-            Stopped::Failed(Box::new(Undecided::Host)),
-            Stopped::Failed(Box::new(Undecided::Call(InspectError::BackedOff(
-                Duration::from_secs(1),
-            )))),
-        ];
-        all.extend(firewall.map(|it| Denied::Firewall(it).into()));
-        all.extend(reached.map(|it| Denied::Reached(it).into()));
-        all.extend(reached.map(|it| Denied::HostReached(it).into()));
-        all.extend(Fault::ALL.map(Refusal::Fault));
-        all.extend(Denial::ALL.map(|denial| {
-            Refusal::Unauthenticated(Unauthenticated {
-                denial,
-                detail: String::new(),
-            })
-        }));
-        all.iter().for_each(named);
-        all
-    }
-
-    /// An answer of a rule.
-    fn own(status: StatusCode) -> Box<firewall::Answer> {
-        Box::new(firewall::Answer {
-            status,
-            content_type: None,
-            body: Bytes::new(),
-        })
-    }
-
-    fn named(refusal: &Refusal) {
-        match refusal {
-            Refusal::Denied(denied) => match denied {
-                Denied::Connection
-                | Denied::Host(_)
-                | Denied::Spelling(_)
-                | Denied::NotFound
-                | Denied::Method(_)
-                | Denied::Internet
-                | Denied::Firewall(
-                    Stopped::Deny(_)
-                    | Stopped::Drop
-                    | Stopped::Limit(_)
-                    | Stopped::Respond(_)
-                    | Stopped::Repeated
-                    | Stopped::Work
-                    | Stopped::Failed(_),
-                )
-                | Denied::UriTooLong(_)
-                | Denied::HeadersTooLarge(_)
-                | Denied::TooManyHeaders
-                | Denied::Origin
-                | Denied::CrossOrigin
-                | Denied::NoOrigin
-                | Denied::ReservedHeader
-                | Denied::Parameter(_)
-                | Denied::Reached(_)
-                | Denied::HostReached(_)
-                | Denied::Draining => {}
-            },
-            Refusal::PlainHttp
-            | Refusal::Unauthenticated(_)
-            | Refusal::UpgradeRequired
-            | Refusal::MethodNotAllowed(_)
-            | Refusal::Handshake(_)
-            | Refusal::Version
-            | Refusal::Full
-            | Refusal::NotDeployed
-            | Refusal::Affinity
-            | Refusal::NoAffinity
-            | Refusal::BackedOff(_)
-            | Refusal::Attached
-            | Refusal::Requests
-            | Refusal::RequestBody(_)
-            | Refusal::RequestBodyIncomplete
-            | Refusal::StreamTime
-            | Refusal::Fault(_)
-            | Refusal::Answer(_) => {}
-        }
-    }
-
-    /// Status, word, blame, and whether guest code has run.
-    fn row(refusal: &Refusal) -> [String; 4] {
-        let ran = match refusal {
-            Refusal::Answer(_)
-            | Refusal::RequestBody(_)
-            | Refusal::RequestBodyIncomplete
-            | Refusal::StreamTime => true,
-            Refusal::Fault(fault) => fault.blame() == Blame::Guest,
-            Refusal::Denied(Denied::Firewall(Stopped::Failed(undecided))) => {
-                undecided.blame() == Blame::Guest
-            }
-            _ => false,
-        };
-        [
-            refusal.status().as_str().into(),
-            refusal.label().into(),
-            refusal.blame().into(),
-            if ran { "yes" } else { "no" }.into(),
-        ]
-    }
-
-    #[test]
-    fn the_document_lists_the_refusals_as_they_are() {
-        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/reference/refusals.md");
-        let text = std::fs::read_to_string(file).unwrap();
-        let rows = text.lines().filter(|line| line.starts_with("| "));
-        let cells = rows.map(|line| line.split('|').map(|cell| cell.trim().replace('`', "")));
-        let rows: Vec<Vec<String>> = cells.map(Iterator::collect).collect();
-        let documented: BTreeSet<[String; 4]> = rows
-            .iter()
-            .filter(|cells| cells[1].parse::<u16>().is_ok())
-            .map(|cells| [1, 2, 3, 4].map(|column| cells[column].clone()))
-            .collect();
-        let made: BTreeSet<_> = all().iter().map(row).collect();
-        let missing: Vec<_> = made.difference(&documented).collect();
-        let unknown: Vec<_> = documented.difference(&made).collect();
-        assert!(
-            missing.is_empty() && unknown.is_empty(),
-            "{missing:?} {unknown:?}"
-        );
-        let explained = |cells: &Vec<String>| cells.len() == 8 && !cells[6].is_empty();
-        assert!(rows.iter().all(explained), "each says what to do");
-        for silent in [
-            PEER_GONE,
-            UNFINISHED,
-            Refusal::from(Denied::Firewall(Stopped::Drop)).label(),
-        ] {
-            let row = rows.iter().find(|cells| cells[2] == silent);
-            assert!(row.is_some_and(|cells| cells[1] == "–"), "{silent}");
-        }
-    }
-
-    #[test]
-    fn no_cache_keeps_a_refusal() {
-        for refusal in all() {
-            let answer = refusal.answer();
-            assert_eq!(answer.headers()[CACHE_CONTROL], "no-store", "{refusal}");
-        }
-    }
-
-    #[test]
-    fn peers_that_are_refused_together_come_back_apart() {
-        let ids = RequestIds::default();
-        let after = |refusal: &Refusal| {
-            let answer = refusal.answer_to(ids.next());
-            let value = answer.headers().get(RETRY_AFTER);
-            value.map(|value| value.to_str().unwrap().parse::<u64>().unwrap())
-        };
-        let seconds = |refusal: &Refusal| -> BTreeSet<u64> {
-            (0..200).filter_map(|_| after(refusal)).collect()
-        };
-        assert_eq!(seconds(&Refusal::Full), (5..=10).collect());
-        let long = Refusal::BackedOff(Duration::from_millis(59_500));
-        assert_eq!(seconds(&long), (60..=70).collect());
-        let short = Refusal::BackedOff(Duration::from_millis(500));
-        assert_eq!(seconds(&short), (1..=2).collect());
-        assert_eq!(after(&Refusal::Version), None);
-    }
-}
+#[path = "rescue_tests.rs"]
+mod tests;

@@ -15,7 +15,9 @@ use openline_sdk::http::{
 use openline_sdk::prelude::*;
 use openline_sdk::time::sleep;
 
-use orders::{LEFT, MESSAGES, Order, REQUESTS, count, event, passed_on, pause, trailers, whole};
+use orders::{
+    LEFT, MESSAGES, Order, REQUESTS, count, event, framed, passed_on, pause, trailers, whole,
+};
 
 /// What a body is written with at once.
 static PIECE: [u8; 4096] = [b'x'; 4096];
@@ -112,6 +114,27 @@ fn streamed(order: &Order, request: &Request<AsyncBody>) -> Response<AsyncBody> 
             fill(writer, first).await?;
             Err(Error::other("as the path said"))
         }),
+        "framed" => {
+            headers = framed(request);
+            let (bytes, end) = (order.bytes(0), order.text(1).to_owned());
+            AsyncBody::streaming(async move |writer| {
+                writer.send(bytes).await?;
+                match end.as_str() {
+                    "status" => writer.trailers(trailers()),
+                    "trap" => panic!("as the path said"),
+                    "break-off" => return Err(Error::other("as the path said")),
+                    "forever" => loop {
+                        sleep(Duration::from_millis(10)).await;
+                        if let Err(left) = writer.send(vec![0; 5]).await {
+                            count(&LEFT);
+                            return Err(left);
+                        }
+                    },
+                    _ => {}
+                }
+                Ok(())
+            })
+        }
         _ => return text(404, "no such order\n"),
     };
     let mut response = Response::new(body);

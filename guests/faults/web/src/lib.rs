@@ -11,7 +11,9 @@ use std::thread;
 use openline_sdk::http::{Body, Error, Method, Request, RequestExt, Response, Writer, send, text};
 use openline_sdk::prelude::*;
 
-use orders::{LEFT, MESSAGES, Order, REQUESTS, count, event, passed_on, pause, trailers, whole};
+use orders::{
+    LEFT, MESSAGES, Order, REQUESTS, count, event, framed, passed_on, pause, trailers, whole,
+};
 
 /// What a body is written with at once.
 const PIECE: [u8; 4096] = [b'x'; 4096];
@@ -96,6 +98,27 @@ fn streamed(order: &Order, request: &Request<Body>) -> Response<Body> {
             fill(writer, first)?;
             Err(Error::other("as the path said"))
         }),
+        "framed" => {
+            headers = framed(request);
+            let (bytes, end) = (order.bytes(0), order.text(1).to_owned());
+            Body::streaming(move |writer| {
+                writer.send(bytes)?;
+                match end.as_str() {
+                    "status" => writer.trailers(trailers()),
+                    "trap" => panic!("as the path said"),
+                    "break-off" => return Err(Error::other("as the path said")),
+                    "forever" => loop {
+                        thread::sleep(std::time::Duration::from_millis(10));
+                        if let Err(left) = writer.send([0; 5]) {
+                            count(&LEFT);
+                            return Err(left);
+                        }
+                    },
+                    _ => {}
+                }
+                Ok(())
+            })
+        }
         _ => return text(404, "no such order\n"),
     };
     let mut response = Response::new(body);

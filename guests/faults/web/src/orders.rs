@@ -55,6 +55,7 @@ const COMMANDS: &[&str] = &[
     "out",
     "log",
     "break-off",
+    "framed",
 ];
 
 impl Order {
@@ -73,6 +74,16 @@ impl Order {
 
     pub(crate) fn text(&self, index: usize) -> &str {
         self.arguments.get(index).map_or("", String::as_str)
+    }
+
+    /// `/framed/HEX/END`: the bytes of a body of gRPC as they are, well or badly made.
+    pub(crate) fn bytes(&self, index: usize) -> Vec<u8> {
+        let digits = self.text(index).as_bytes().chunks(2);
+        let bytes = digits.filter_map(|pair| {
+            let pair = std::str::from_utf8(pair).ok()?;
+            u8::from_str_radix(pair, 16).ok()
+        });
+        bytes.collect()
     }
 
     pub(crate) fn number(&self, index: usize) -> u64 {
@@ -95,6 +106,14 @@ pub(crate) fn trailers() -> HeaderMap {
     trailers.insert("x-checksum", HeaderValue::from_static("abc"));
     trailers.insert("grpc-status", HeaderValue::from_static("0"));
     trailers
+}
+
+/// The head of an answer that is gRPC's, with what `?status=` puts into it.
+pub(crate) fn framed<B>(request: &Request<B>) -> Vec<(&'static str, String)> {
+    let mut headers = vec![("content-type", "application/grpc".to_owned())];
+    let status = request.query("status");
+    headers.extend(status.map(|status| ("grpc-status", status.into_owned())));
+    headers
 }
 
 /// The answers that are whole; none if the order is not one of these.

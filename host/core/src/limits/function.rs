@@ -77,15 +77,17 @@ limits! {
         /// explanation, not a document.
         rejection_body_bytes: Bytes = 64 * KIB, 0 => MIB; "502; 503 for a firewall function"
         /// The body of a request that a function answers. Function Compute has the
-        /// same limit. It streams: the host never has all of it.
+        /// same limit. It streams: the host never has all of it. Not for calls of
+        /// gRPC, whose messages are bounded instead.
         request_body_bytes: Bytes = 32 * MIB, 0 => 1024 * GIB; "413"
         /// One exchange of HTTP, from the head of its request to the end of its answer.
-        /// As `connection_time`: what lasts longer is rather an answer that is held.
+        /// As `connection_time`: what lasts longer is rather an answer that is held. A
+        /// call of gRPC ends earlier if its client says so.
         stream_time: Time = 15 * MINUTE, 10 => 365 * DAY, or none; "504, or the answer is cut off"
-        /// One message, in either direction. Function Compute has the same
-        /// limit. The host may have to hold the largest message in one piece
-        /// for each connection.
-        message_bytes: Bytes = 6 * MIB, 1 => 64 * MIB; "1009 to the peer; `dropped` or an error to the function"
+        /// One message, in either direction, of a connection or of a call of gRPC.
+        /// Function Compute has the same limit. The host may have to hold the largest message in one piece
+        /// for each connection; of a call it holds none.
+        message_bytes: Bytes = 6 * MIB, 1 => 64 * MIB; "1009 to the peer, `RESOURCE_EXHAUSTED` for a call; `dropped` or an error to the function"
         /// Frames of one message. Test suites send 65,536. A message of the
         /// default size in fragments of one byte would have 6 million, each of
         /// which costs as much as a message.

@@ -40,6 +40,9 @@ pub enum RequestBodyError {
     /// The peer has left, or does not send what it announced.
     #[error("the body of the request ends too early")]
     Incomplete,
+    /// It is not in the form that it is said to have.
+    #[error("the body of the request is not in the form that it is said to have")]
+    Malformed,
 }
 
 /// The body of an answer is not whole: the function failed while it wrote it, or
@@ -156,7 +159,9 @@ impl RequestReply {
     /// Gives the outcome, unless there was one. Nobody may wait for it any more.
     pub(crate) fn give(&self, outcome: RequestOutcome) {
         let sender = self.0.lock().take();
-        drop(sender.map(|sender| sender.send(outcome)));
+        if let Some(sender) = sender {
+            let _ = sender.send(outcome);
+        }
     }
 
     /// Whether nobody waits for an outcome.

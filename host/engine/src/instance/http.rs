@@ -103,6 +103,7 @@ impl From<RequestBodyError> for Error {
         match error {
             RequestBodyError::TooLarge(bytes) => Self::HttpRequestBodySize(Some(bytes)),
             RequestBodyError::Incomplete => Self::ConnectionTerminated,
+            RequestBodyError::Malformed => Self::HttpProtocolError,
         }
     }
 }

@@ -2,7 +2,9 @@
 //! signature, and given up when its peer stops sending.
 //!
 //! Bounded by `request_body_bytes`. What a peer sends within `request_timeout` may
-//! be a byte; `stream_time` bounds the whole.
+//! be a byte; `stream_time` bounds the whole. The body of a call of gRPC is a stream
+//! of messages: each is bounded by `message_bytes`, they may be any number, and
+//! between them the peer may be silent for as long as it likes.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -11,6 +13,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::task::AtomicWaker;
 use http::HeaderMap;
 use http::header::CONTENT_LENGTH;
 use http_body_util::BodyExt;
@@ -20,27 +23,65 @@ use openline_engine::{RequestBody, RequestBodyError};
 use sha2::{Digest, Sha256};
 use tokio::time::{Instant, Sleep};
 
+use crate::grpc::{Framing, GrpcRefusal, Violation};
 use crate::rescue::Refusal;
 
 /// What was wrong with a body, for the task that answers its request.
 #[derive(Clone, Debug)]
 pub(super) struct Received {
-    verdict: Arc<AtomicU8>,
+    verdict: Arc<Verdict>,
     bytes_max: u64,
+    message_bytes_max: u64,
+}
+
+#[derive(Debug, Default)]
+struct Verdict {
+    word: AtomicU8,
+    /// The task that is to learn it.
+    waker: AtomicWaker,
 }
 
 const TOO_LARGE: u8 = 1;
 const INCOMPLETE: u8 = 2;
+const MESSAGE_TOO_LARGE: u8 = 3;
+const MALFORMED: u8 = 4;
+
+/// How a body may be.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Terms<'a> {
+    pub(super) limits: &'a FunctionLimits,
+    /// How long the peer may be silent.
+    pub(super) patience: Duration,
+    /// What it must hash to.
+    pub(super) signed: Option<[u8; 32]>,
+    /// Whether it is the body of a call of gRPC.
+    pub(super) is_call: bool,
+}
 
 struct Receiving {
     body: Incoming,
     left: u64,
     received: Received,
     signed: Option<Box<Signed>>,
+    /// There for a call of gRPC.
+    framing: Option<Framing>,
     patience: Duration,
     /// There while the peer is waited for.
     timer: Option<Pin<Box<Sleep>>>,
     is_over: bool,
+}
+
+/// What is wrong, for the task that answers, and for the function.
+type Failure = (u8, RequestBodyError);
+
+const BROKEN_OFF: Failure = (INCOMPLETE, RequestBodyError::Incomplete);
+
+fn failure(violation: Violation) -> Failure {
+    match violation {
+        Violation::TooLarge(bytes) => (MESSAGE_TOO_LARGE, RequestBodyError::TooLarge(bytes)),
+        Violation::Flag(_) => (MALFORMED, RequestBodyError::Malformed),
+        Violation::Truncated => BROKEN_OFF,
+    }
 }
 
 struct Signed {
@@ -54,11 +95,13 @@ struct Signed {
 pub(super) fn receive(
     body: Incoming,
     headers: &HeaderMap,
-    limits: &FunctionLimits,
-    patience: Duration,
-    signed: Option<[u8; 32]>,
+    terms: Terms<'_>,
 ) -> Result<(RequestBody, Received), Refusal> {
-    let bytes_max = limits.request_body_bytes as u64;
+    let limits = terms.limits;
+    let bytes_max = match terms.is_call {
+        true => u64::MAX,
+        false => limits.request_body_bytes as u64,
+    };
     let announced = headers.get(CONTENT_LENGTH);
     let announced = announced.and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
     let least = announced.unwrap_or(0).max(body.size_hint().lower());
@@ -68,8 +111,9 @@ pub(super) fn receive(
     let received = Received {
         verdict: Arc::default(),
         bytes_max,
+        message_bytes_max: limits.message_bytes as u64,
     };
-    let signed = signed.map(|expected| {
+    let signed = terms.signed.map(|expected| {
         Box::new(Signed {
             hash: Sha256::new(),
             expected,
@@ -80,7 +124,8 @@ pub(super) fn receive(
         left: bytes_max,
         received: received.clone(),
         signed,
-        patience,
+        framing: terms.is_call.then(|| Framing::new(limits.message_bytes)),
+        patience: terms.patience,
         timer: None,
         is_over: false,
     };
@@ -90,29 +135,40 @@ pub(super) fn receive(
 impl Received {
     /// Why the request is refused because of its body, whatever the function says.
     pub(super) fn refusal(&self) -> Option<Refusal> {
-        match self.verdict.load(Ordering::Relaxed) {
+        match self.verdict.word.load(Ordering::Acquire) {
             TOO_LARGE => Some(Refusal::RequestBody(self.bytes_max)),
             INCOMPLETE => Some(Refusal::RequestBodyIncomplete),
+            MESSAGE_TOO_LARGE => Some(GrpcRefusal::Message(self.message_bytes_max).into()),
+            MALFORMED => Some(GrpcRefusal::Framing.into()),
             _ => None,
         }
     }
 
-    fn is(&self, verdict: u8) {
-        self.verdict.store(verdict, Ordering::Relaxed);
+    /// The same; the task is woken if there is one later.
+    pub(super) fn refusal_or_wake(&self, cx: &Context<'_>) -> Option<Refusal> {
+        self.verdict.waker.register(cx.waker());
+        self.refusal()
+    }
+
+    fn is(&self, word: u8) {
+        self.verdict.word.store(word, Ordering::Release);
+        self.verdict.waker.wake();
     }
 }
 
 impl Receiving {
     fn fail(
         &mut self,
-        error: RequestBodyError,
+        (word, error): Failure,
     ) -> Poll<Option<Result<Frame<Bytes>, RequestBodyError>>> {
         self.is_over = true;
-        self.received.is(match error {
-            RequestBodyError::TooLarge(_) => TOO_LARGE,
-            RequestBodyError::Incomplete => INCOMPLETE,
-        });
+        self.received.is(word);
         Poll::Ready(Some(Err(error)))
+    }
+
+    /// Whether the peer may take its time.
+    fn is_at_rest(&self) -> bool {
+        self.framing.as_ref().is_some_and(Framing::is_between)
     }
 
     /// Waits for the peer, for as long as it may take.
@@ -125,16 +181,27 @@ impl Receiving {
     }
 
     /// Takes a piece in; an error if it may not go on.
-    fn take(&mut self, data: &Bytes) -> Result<(), RequestBodyError> {
+    fn take(&mut self, data: &Bytes) -> Result<(), Failure> {
         let left = self.left.checked_sub(data.len() as u64);
-        self.left = left.ok_or(RequestBodyError::TooLarge(self.received.bytes_max))?;
+        let bytes_max = self.received.bytes_max;
+        self.left = left.ok_or((TOO_LARGE, RequestBodyError::TooLarge(bytes_max)))?;
+        if let Some(framing) = &mut self.framing {
+            framing
+                .take(data)
+                .map_err(|(_, violation)| failure(violation))?;
+        }
         if let Some(signed) = &mut self.signed {
             signed.hash.update(data);
         }
         Ok(())
     }
 
-    /// Whether it is what was signed.
+    /// Whether it is whole, and what was signed.
+    fn is_whole(&mut self) -> bool {
+        let is_between = self.framing.as_ref().is_none_or(Framing::is_between);
+        is_between && self.is_signed()
+    }
+
     fn is_signed(&mut self) -> bool {
         self.signed.take().is_none_or(|signed| {
             let Signed { hash, expected } = *signed;
@@ -155,8 +222,8 @@ impl Body for Receiving {
             return Poll::Ready(None);
         }
         let polled = Pin::new(&mut self.body).poll_frame(cx);
-        if polled.is_pending() && self.is_late(cx) {
-            return self.fail(RequestBodyError::Incomplete);
+        if polled.is_pending() && !self.is_at_rest() && self.is_late(cx) {
+            return self.fail(BROKEN_OFF);
         }
         let frame = ready!(polled);
         self.timer = None;
@@ -165,18 +232,19 @@ impl Body for Receiving {
                 Some(Err(error)) => self.fail(error),
                 _ => Poll::Ready(Some(Ok(frame))),
             },
-            Some(Err(_)) => self.fail(RequestBodyError::Incomplete),
-            None if self.is_signed() => {
+            Some(Err(_)) => self.fail(BROKEN_OFF),
+            None if self.is_whole() => {
                 self.is_over = true;
                 Poll::Ready(None)
             }
-            None => self.fail(RequestBodyError::Incomplete),
+            None => self.fail(BROKEN_OFF),
         }
     }
 
     fn is_end_stream(&self) -> bool {
-        // The end of a signed body is where it is checked.
-        self.is_over || self.signed.is_none() && self.body.is_end_stream()
+        // The end of a signed body, and of messages, is where it is checked.
+        let is_checked = self.signed.is_some() || self.framing.is_some();
+        self.is_over || !is_checked && self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {

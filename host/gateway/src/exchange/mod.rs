@@ -2,32 +2,45 @@
 //! has let pass to the answer of the function.
 //!
 //! `request` makes what the function gets, `incoming` and `outgoing` are the bodies
-//! on their ways, and `answer` checks what the function answers. Bounded by
+//! on their ways, `answer` checks what the function answers, and `ends` is the time for
+//! all of it. `watch` and `status` are for calls of gRPC. Bounded by
 //! `request_body_bytes` and `stream_time` of the function; no body is held whole.
 
 mod answer;
+mod cut_off;
+mod ends;
 mod incoming;
 mod outgoing;
 mod request;
+pub(crate) mod status;
+mod watch;
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use http::Response;
 use http::header::SET_COOKIE;
+use http::request::Parts;
+use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use openline_admission::admit::Places;
 use openline_admission::services::Service;
 use openline_core::affinity::Affinity;
 use openline_core::event::NoValue;
+use openline_engine::ResponseBody;
 use openline_engine::request::{Answered, Asked};
-use tokio::time::Instant;
 
+use self::ends::Ends;
+use self::incoming::{Received, Terms};
+use self::watch::Watch;
 use crate::answer_body::AnswerBody;
 use crate::gateway::{Gateway, Place};
+use crate::grpc::{Call, Form};
 use crate::held::Holding;
 use crate::rescue::Refusal;
 
-pub(crate) use outgoing::{CutOff, Written};
+pub(crate) use cut_off::CutOff;
+pub(crate) use outgoing::Written;
 pub(crate) use request::Ready;
 
 /// Has the function answer a request.
@@ -50,24 +63,18 @@ pub(crate) async fn answer(
     let id = caller.id;
     let alias = &service.alias;
     let limits = alias.limits();
-    let began = Instant::now();
-    let has_end = !limits.stream_time.is_zero();
-    let ends = has_end.then(|| began + limits.stream_time);
-    let patience = gateway.services().table().config.request_timeout;
-    let (body, received) = incoming::receive(body, &parts.headers, &limits, patience, body_sha256)?;
+    let call = Call::of(&parts)?;
+    let ends = Ends::of(limits.stream_time, call);
     let (is_head, version) = (parts.method == http::Method::HEAD, parts.version);
-    let asked = Asked {
-        request: http::Request::from_parts(parts, body),
-        is_https,
+    let terms = Terms {
+        limits: &limits,
+        patience: gateway.services().table().config.request_timeout,
+        signed: body_sha256,
+        is_call: call.is_some(),
     };
+    let (asked, received) = asked((parts, is_https), body, terms)?;
     let value_of = |affinity: &Affinity| values.of(affinity);
-    let answering = alias.request(asked, &value_of);
-    let answered = match ends {
-        Some(ends) => tokio::time::timeout_at(ends, answering)
-            .await
-            .map_err(|_| Refusal::StreamTime)?,
-        None => answering.await,
-    };
+    let answered = ends.bound(alias.request(asked, &value_of)).await?;
     // The function has seen an error, and may have answered anything.
     if let Some(refusal) = received.refusal() {
         return Err(refusal);
@@ -77,7 +84,7 @@ pub(crate) async fn answer(
         served,
         split,
     } = answered?;
-    let (mut head, hold, body) = answer::checked(response, &split.limits)?;
+    let (mut head, hold, mut body) = answer::checked(response, &split.limits)?;
     if let Some(cookie) = set_cookie {
         head.headers.append(SET_COOKIE, cookie);
     }
@@ -95,28 +102,68 @@ pub(crate) async fn answer(
             is_head,
         })));
     }
+    let watch = match call.map(|_| Form::of(&mut head)) {
+        Some(Form::Messages) => Some(Watch::new(split.limits.message_bytes, received)),
+        Some(Form::Whole) => {
+            ends.bound(ended(&mut body)).await??;
+            return Ok(Exchanged::all(head));
+        }
+        Some(Form::Otherwise) | None => None,
+    };
     let written = Written::new(
         body,
         (gateway, &service, id),
         (places, place),
         ends,
         (is_head, version),
+        watch,
     );
     let body = AnswerBody::Written(Box::new(written));
     Ok(Exchanged::Answer(Response::from_parts(head, body)))
 }
 
+/// What the function is asked, and how the body of that fares.
+fn asked(
+    (parts, is_https): (Parts, bool),
+    body: Incoming,
+    terms: Terms<'_>,
+) -> Result<(Asked, Received), Refusal> {
+    let (body, received) = incoming::receive(body, &parts.headers, terms)?;
+    let request = http::Request::from_parts(parts, body);
+    Ok((Asked { request, is_https }, received))
+}
+
 /// What a function has answered.
 #[derive(Debug)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "nearly all are answers, which need no allocation"
-)]
 pub(crate) enum Exchanged {
     /// An answer that it writes.
     Answer(Response<AnswerBody>),
     /// An answer that it holds, with its first bytes: the call has returned.
     Held(Box<Holding>),
+}
+
+impl Exchanged {
+    /// An answer whose head is all of it.
+    fn all(head: http::response::Parts) -> Self {
+        let none = Full::from(Bytes::new()).into();
+        Self::Answer(Response::from_parts(head, none))
+    }
+}
+
+/// What is wrong with an answer that has its status at its head, and is not all.
+const GOES_ON: &str = "its head has grpc-status, so nothing may follow";
+
+/// Waits until an answer ends whose head has its status. Some clients take the head
+/// for all of it only if it ends the stream.
+async fn ended(body: &mut ResponseBody) -> Result<(), Refusal> {
+    loop {
+        match body.frame().await {
+            None => return Ok(()),
+            Some(Ok(frame)) if frame.data_ref().is_some_and(Bytes::is_empty) => {}
+            Some(Ok(_)) => return Err(Refusal::Answer(GOES_ON.into())),
+            Some(Err(unfinished)) => return Err(Refusal::Answer(unfinished.to_string())),
+        }
+    }
 }
 
 /// The parts of a request that can choose an instance.

@@ -1,40 +1,30 @@
 //! The body of a function's answer on its way to the peer, for at most
 //! `stream_time`. It holds the places of its exchange until it ends.
 //!
+//! The answer to a call of gRPC that ends too early ends with a status all the same.
+//!
 //! A peer that leaves before the end drops it, and with it the body that the
 //! function writes, by which the function learns it.
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http::Version;
 use hyper::body::{Body, Frame, SizeHint};
 use openline_admission::admit::Places;
 use openline_core::name::FunctionName;
-use openline_engine::{ResponseBody, Unfinished};
+use openline_engine::ResponseBody;
 use tokio::time::{Instant, Sleep};
 
-use super::{Answerer, Held};
+use super::cut_off::CutOff;
+use super::ends::Ends;
+use super::watch::Watch;
+use super::{Answerer, Held, status};
 use crate::gateway::{Gateway, Place};
 use crate::request_id::RequestId;
-use crate::rescue::{PEER_GONE, Refusal, UNFINISHED};
-
-/// An answer ends before its end; hyper then closes the TCP connection, or resets
-/// the stream, so that the peer does not take it for whole.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum CutOff {
-    /// The function did not finish it.
-    #[error(transparent)]
-    Unfinished(#[from] Unfinished),
-    /// The exchange has lasted for `stream_time`.
-    #[error("the exchange has lasted for stream_time")]
-    StreamTime,
-    /// The function holds it, and it has ended as a connection.
-    #[error("the connection has ended")]
-    Ended,
-}
+use crate::rescue::PEER_GONE;
 
 /// The body of an answer that a function writes.
 #[derive(Debug)]
@@ -45,13 +35,15 @@ pub struct Written {
     function: FunctionName,
     id: RequestId,
     /// When its time is up.
-    ends: Option<Instant>,
+    ends: Ends,
     timer: Option<Pin<Box<Sleep>>>,
     /// The peer will not read it: it is the answer to HEAD.
     is_head: bool,
     /// The same over HTTP/2, where hyper would send what the function writes.
     is_left_out: bool,
     is_over: bool,
+    /// There if it is a call's.
+    watch: Option<Box<Watch>>,
 }
 
 impl Written {
@@ -59,8 +51,9 @@ impl Written {
         body: ResponseBody,
         (gateway, service, id): Answerer<'_>,
         (places, place): (Places, Place),
-        ends: Option<Instant>,
+        ends: Ends,
         (is_head, version): (bool, Version),
+        watch: Option<Watch>,
     ) -> Self {
         Self {
             body,
@@ -76,12 +69,13 @@ impl Written {
             is_head,
             is_left_out: is_head && version == Version::HTTP_2,
             is_over: false,
+            watch: watch.map(Box::new),
         }
     }
 
     /// Whether its time is up; the task is woken when it is.
     fn is_late(&mut self, cx: &mut Context<'_>) -> bool {
-        let Some(ends) = self.ends else {
+        let Some(ends) = self.ends.at else {
             return false;
         };
         let timer = || Box::pin(tokio::time::sleep_until(ends));
@@ -95,13 +89,36 @@ impl Written {
     fn cut_off(&mut self, why: CutOff) -> Poll<Option<Result<Frame<Bytes>, CutOff>>> {
         self.is_over = true;
         let (id, function) = (self.id, &self.function);
-        tracing::debug!(request = %id, %function, %why, "an answer is cut off");
-        self.gateway.tally().refuse(match why {
-            CutOff::Unfinished(_) => UNFINISHED,
-            // The second is that of answers that are held, which end elsewhere.
-            CutOff::StreamTime | CutOff::Ended => Refusal::StreamTime.label(),
-        });
-        Poll::Ready(Some(Err(why)))
+        match &why {
+            CutOff::Message(_) | CutOff::NoStatus => {
+                tracing::warn!(request = %id, %function, details = %why, "an answer of a function is not valid");
+            }
+            _ => tracing::debug!(request = %id, %function, %why, "an answer is cut off"),
+        }
+        self.gateway.tally().refuse(why.label());
+        Poll::Ready(Some(match self.watch {
+            Some(_) => Ok(Frame::trailers(status::trailers(&why, id))),
+            None => Err(why),
+        }))
+    }
+
+    /// A frame of the function, or its end.
+    fn go_on(&mut self, frame: Option<Frame<Bytes>>) -> Poll<Option<Result<Frame<Bytes>, CutOff>>> {
+        let Some(watch) = &mut self.watch else {
+            self.is_over = frame.is_none();
+            return Poll::Ready(frame.map(Ok));
+        };
+        let passed = match frame {
+            Some(frame) => watch.pass(frame),
+            None => Err(watch.end()),
+        };
+        match passed {
+            Ok(frame) => {
+                self.is_over = frame.is_trailers();
+                Poll::Ready(Some(Ok(frame)))
+            }
+            Err(why) => self.cut_off(why),
+        }
     }
 }
 
@@ -116,25 +133,36 @@ impl Body for Written {
         if self.is_over {
             return Poll::Ready(None);
         }
-        match Pin::new(&mut self.body).poll_frame(cx) {
-            Poll::Pending if self.is_late(cx) => self.cut_off(CutOff::StreamTime),
-            Poll::Pending => Poll::Pending,
-            Poll::Ready(Some(Ok(frame))) => Poll::Ready(Some(Ok(frame))),
-            Poll::Ready(Some(Err(why))) => self.cut_off(why.into()),
-            Poll::Ready(None) => {
-                self.is_over = true;
-                Poll::Ready(None)
-            }
+        let watch = self.watch.as_mut();
+        if let Some(why) = watch.and_then(|watch| watch.violation(cx)) {
+            return self.cut_off(why);
+        }
+        let polled = Pin::new(&mut self.body).poll_frame(cx);
+        // A function that always has more to write may not go on for that.
+        let is_late = match polled.is_pending() {
+            true => self.is_late(cx),
+            false => self.ends.at.is_some_and(|at| Instant::now() >= at),
+        };
+        if is_late {
+            let why = self.ends.cut_off();
+            return self.cut_off(why);
+        }
+        match ready!(polled) {
+            Some(Ok(frame)) => self.go_on(Some(frame)),
+            Some(Err(why)) => self.cut_off(why.into()),
+            None => self.go_on(None),
         }
     }
 
     fn is_end_stream(&self) -> bool {
-        self.is_over || self.is_left_out || self.body.is_end_stream()
+        // A call has a status to come.
+        let has_ended = || self.watch.is_none() && self.body.is_end_stream();
+        self.is_over || self.is_left_out || has_ended()
     }
 
     fn size_hint(&self) -> SizeHint {
-        match self.is_left_out {
-            // Its length, if there is one, is in its head.
+        // The length of one that is left out is in its head, if there is one.
+        match self.is_left_out || self.watch.is_some() {
             true => SizeHint::new(),
             false => self.body.size_hint(),
         }

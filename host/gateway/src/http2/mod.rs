@@ -24,7 +24,9 @@ use openline_admission::peer::Peer;
 use openline_core::config::ServerConfig;
 use tokio::io::{AsyncRead, AsyncWrite};
 
+use crate::exchange::status;
 use crate::gateway::Permit;
+use crate::grpc::is_call;
 use crate::http as transport;
 use crate::http::{Dropped, HEAD_BYTES_MAX, Site};
 use crate::request_id::{REQUEST_ID, RequestId};
@@ -179,6 +181,9 @@ async fn answer(
     active: Active,
 ) -> Result<Response<Tracked>, Dropped> {
     let id = site.gateway.request_id();
+    let (parts, body) = request.into_parts();
+    let is_call = is_call(&parts);
+    let request = Request::from_parts(parts, body);
     let streams = Arc::clone(active.streams());
     let active = Arc::new(active);
     // The stream lives as long as its place is held.
@@ -192,10 +197,10 @@ async fn answer(
             tokio::select! {
                 biased;
                 answer = answering => answer,
-                () = place.slot().closed() => Ok(refused(site, id).map(Into::into)),
+                () = place.slot().closed() => Ok(refused(site, id, is_call).map(Into::into)),
             }
         }
-        None => Ok(refused(site, id).map(Into::into)),
+        None => Ok(refused(site, id, is_call).map(Into::into)),
     };
     // A request that a firewall drops was not cancelled by its peer.
     active.answered();
@@ -207,8 +212,8 @@ async fn answer(
 }
 
 /// The answer where there is no place.
-fn refused(site: &Site, id: RequestId) -> Answer {
+fn refused(site: &Site, id: RequestId, is_call: bool) -> Answer {
     let refusal = Refusal::Requests;
     site.gateway.tally().refuse(refusal.label());
-    refusal.answer_to(id)
+    status::answer(&refusal, id, is_call)
 }
