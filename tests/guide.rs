@@ -34,20 +34,21 @@ const NOT_RUN: [(&str, &str); 6] = [
 ];
 
 /// The documents whose commands are run, in the order in which they are read.
-const DOCUMENTS: [&str; 19] = [
+const DOCUMENTS: [&str; 21] = [
     "README.md",
-    "docs/guide/coming-from.md",
-    "docs/guide/functions.md",
-    "docs/guide/http.md",
-    "docs/guide/grpc.md",
-    "docs/guide/develop.md",
-    "docs/guide/deploy.md",
-    "docs/guide/operate.md",
-    "docs/guide/keys.md",
     "docs/guide/channels.md",
-    "docs/guide/publishing.md",
-    "docs/guide/outbound.md",
+    "docs/guide/coming-from.md",
+    "docs/guide/deploy.md",
+    "docs/guide/develop.md",
+    "docs/guide/functions.md",
+    "docs/guide/grpc.md",
+    "docs/guide/held-answers.md",
+    "docs/guide/http.md",
+    "docs/guide/keys.md",
     "docs/guide/measure.md",
+    "docs/guide/operate.md",
+    "docs/guide/outbound.md",
+    "docs/guide/publishing.md",
     "docs/reference/configuration.md",
     "docs/reference/firewall.md",
     "docs/reference/limits.md",

@@ -16,7 +16,7 @@ async fn the_body_of_a_request_at_its_bytes_and_past_them() {
             assert_eq!(announced.status(), expected, "{component} {bytes}");
             let mut peer = Peer::connect(&host).await;
             let (pieces, body) = piecewise();
-            pieces.send(vec![b'x'; bytes].into()).unwrap();
+            pieces.try_send(vec![b'x'; bytes].into()).unwrap();
             drop(pieces);
             let chunked = peer.ask(Method::POST, "/swallow", body).await;
             assert_eq!(chunked.status(), expected, "{component} {bytes}");
@@ -80,7 +80,7 @@ async fn a_slow_upload_is_not_a_slow_function() {
         let (pieces, body) = piecewise();
         let sending = async {
             for _ in 0..5 {
-                pieces.send(Bytes::from_static(b"xx")).unwrap();
+                pieces.try_send(Bytes::from_static(b"xx")).unwrap();
                 // Longer in all than the function has, which is what is tested.
                 tokio::time::sleep(Duration::from_millis(150)).await;
             }
@@ -100,7 +100,7 @@ async fn a_peer_that_stops_sending_is_refused_and_blamed() {
         let host = host.start().await;
         let mut peer = Peer::connect(&host).await;
         let (pieces, body) = piecewise();
-        pieces.send(Bytes::from_static(b"x")).unwrap();
+        pieces.try_send(Bytes::from_static(b"x")).unwrap();
         let answer = peer.ask(Method::POST, "/swallow", body).await;
         let refused = (answer.status().as_u16(), word(&answer));
         assert_eq!(refused, (400, "request_body_incomplete"), "{component}");

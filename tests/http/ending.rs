@@ -111,7 +111,7 @@ async fn a_deploy_lets_an_answer_end_where_it_began() {
         let name = host.deployer.triggers()[0].1.function().clone();
         let mut peer = Peer::connect(&host).await;
         let (pieces, body) = piecewise();
-        pieces.send(Bytes::from_static(b"before")).unwrap();
+        pieces.try_send(Bytes::from_static(b"before")).unwrap();
         let mut echoed = peer.ask(Method::POST, "/echo", body).await.into_body();
         assert_eq!(piece(&mut echoed).await.unwrap(), "before");
         let next = variant(&std::fs::read(component).unwrap(), 1);
@@ -122,7 +122,7 @@ async fn a_deploy_lets_an_answer_end_where_it_began() {
         assert!(deployed.unwrap().version_is_new);
         let mut other = Peer::connect(&host).await;
         assert_eq!(counts(&mut other).await["requests"], 1, "another instance");
-        pieces.send(Bytes::from_static(b"after")).unwrap();
+        pieces.try_send(Bytes::from_static(b"after")).unwrap();
         assert_eq!(piece(&mut echoed).await.unwrap(), "after");
         drop(pieces);
         assert_eq!(piece(&mut echoed).await, None, "{component}");

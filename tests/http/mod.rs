@@ -53,8 +53,8 @@ fn whole(bytes: impl Into<Bytes>) -> Body {
 }
 
 /// A body whose pieces come as a test sends them, without a length.
-fn piecewise() -> (mpsc::UnboundedSender<Bytes>, Body) {
-    let (sender, mut pieces) = mpsc::unbounded_channel();
+fn piecewise() -> (mpsc::Sender<Bytes>, Body) {
+    let (sender, mut pieces) = mpsc::channel(16);
     let frames = futures_util::stream::poll_fn(move |cx| pieces.poll_recv(cx));
     let frames = frames.map(|piece| Ok(Frame::data(piece)));
     (sender, BodyExt::boxed(StreamBody::new(frames)))

@@ -96,7 +96,8 @@ async fn answered(call: &mut Call<'_>) -> Result<Answer, Reply> {
     })?;
     let method = call.path().strip_prefix("/api/").unwrap_or_default();
     let method = method.strip_suffix('/').unwrap_or(method);
-    match Request::read(method, &body.bytes)? {
+    let request = Request::read(method, &body.bytes)?;
+    match request {
         Request::Publish(wanted) => published(&place, &key, wanted).await,
         Request::Subscribe(channel, who) => {
             let (name, _) = place.channel(&key, Scope::Manage, &channel)?;

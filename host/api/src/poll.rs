@@ -39,7 +39,8 @@ pub(crate) async fn answer(
     let since = query.since.as_deref();
     let since = since.map(|text| position(text).ok_or(wrong)).transpose()?;
     let limit = query.limit as usize;
-    if let Some(reply) = read(&space, &name, since, limit)? {
+    let reply = read(&space, &name, since, limit)?;
+    if let Some(reply) = reply {
         return Ok(reply);
     }
     let _slot = call.stream_place().ok_or(ApiError::Full)?;
@@ -53,7 +54,8 @@ pub(crate) async fn answer(
     let subscribed = space.subscribe_with(connection, &name, subscribing, &mut Wakeups::default());
     subscribed.map_err(refused)?;
     // What came before it was subscribed.
-    if let Some(reply) = read(&space, &name, since, limit)? {
+    let reply = read(&space, &name, since, limit)?;
+    if let Some(reply) = reply {
         return Ok(reply);
     }
     let came = poll_fn(|cx| reader.poll_next(cx));
@@ -66,7 +68,8 @@ pub(crate) async fn answer(
         () = over => {}
         () = wait => {}
     }
-    if let Some(reply) = read(&space, &name, since, limit)? {
+    let reply = read(&space, &name, since, limit)?;
+    if let Some(reply) = reply {
         return Ok(reply);
     }
     let since = since.map(|it| it.to_string());

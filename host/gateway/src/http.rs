@@ -6,16 +6,13 @@
 //! is one that does not read its answer.
 
 use std::future::poll_fn;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::Bytes;
 use http::header::{CONNECTION, HeaderValue, ORIGIN};
+use http::request::Parts;
 use http::{Method, Request, Response, StatusCode, Uri, Version};
-use http_body_util::Full;
-use hyper::body::{Body, Frame, Incoming, SizeHint};
+use hyper::body::{Body, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::upgrade::OnUpgrade;
@@ -31,16 +28,15 @@ use openline_admission::refusal::Refusal as Denied;
 use openline_admission::services::Service;
 use openline_core::config::Listener;
 use openline_core::limits::REQUEST_HEADERS_MAX;
-use parking_lot::Mutex;
 use tokio::sync::watch;
-use tokio::time::Instant;
 
 use crate::answer_body::AnswerBody;
-use crate::exchange::{self, CutOff, Exchanged, Ready, status};
+use crate::exchange::{self, Exchanged, Ready, status};
 use crate::gateway::{Gateway, Permit, Place};
 use crate::grpc::is_call;
 use crate::held::{self, loan::Loan};
 use crate::outside::{self, Outside};
+use crate::paced::{Answered, Paced};
 use crate::pages;
 use crate::request_id::{Asked, REQUEST_ID, RequestId};
 use crate::requests::Slot;
@@ -182,78 +178,6 @@ fn builder(patience: Duration, last: bool) -> http1::Builder {
     builder
 }
 
-/// When the last request of a TCP connection was answered, until the next one
-/// begins.
-#[derive(Debug, Default)]
-struct Answered(Mutex<Option<Instant>>);
-
-impl Answered {
-    fn begin(&self) {
-        *self.0.lock() = None;
-    }
-
-    fn end(&self) {
-        *self.0.lock() = Some(Instant::now());
-    }
-
-    /// Waits until an answer is too old to have been read: within `patience`
-    /// after an answer is written, another request comes or hyper ends the TCP
-    /// connection.
-    async fn unread(&self, patience: Duration) {
-        loop {
-            let answered = *self.0.lock();
-            if answered.is_some_and(|answered| answered.elapsed() >= 2 * patience) {
-                return;
-            }
-            tokio::time::sleep(patience).await;
-        }
-    }
-}
-
-/// The body of an answer, which notes for a stream whether its peer reads it.
-#[derive(Debug)]
-struct Paced {
-    body: AnswerBody,
-    /// There for streams: since when hyper has had a piece without asking for
-    /// the next one.
-    reading: Option<Arc<Answered>>,
-}
-
-impl Drop for Paced {
-    fn drop(&mut self) {
-        if let Some(reading) = &self.reading {
-            reading.end();
-        }
-    }
-}
-
-impl Body for Paced {
-    type Data = Bytes;
-    type Error = CutOff;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, CutOff>>> {
-        let polled = Pin::new(&mut self.body).poll_frame(cx);
-        if let Some(reading) = &self.reading {
-            match &polled {
-                Poll::Pending => reading.begin(),
-                Poll::Ready(_) => reading.end(),
-            }
-        }
-        polled
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
-}
-
 /// Waits until the host drains.
 pub(crate) async fn begun(drain: &mut watch::Receiver<bool>) {
     // An error would mean that the host is already gone.
@@ -295,8 +219,7 @@ pub(crate) async fn answer<S: Handover>(
             return Ok(refuse(gateway, &refusal.into(), &asked, &noted).map(Into::into));
         }
     };
-    // What RFC 8441 asks for: the stream becomes the connection.
-    let connects = parts.version == Version::HTTP_2 && parts.method == Method::CONNECT;
+    let connects = connects(&parts);
     if is_reserved(parts.uri.path()) {
         let request = Request::from_parts(parts, body);
         let answer = answer_reserved(site, request, peer, connects).await;
@@ -320,11 +243,7 @@ pub(crate) async fn answer<S: Handover>(
     let answered = match prepared {
         Ok(Prepared::Preflight(answer)) => return Ok(answer.map(Into::into)),
         Ok(Prepared::Candidate(candidate)) => {
-            let deciding = decide::<S>(gateway, candidate, &asked, on_upgrade, place);
-            deciding.await.map(|decided| match decided {
-                Decided::Accepted(answer) => Decided::Accepted(answer.map(Into::into)),
-                Decided::Rejected(answer) => Decided::Rejected(answer.map(Into::into)),
-            })
+            decide::<S>(gateway, candidate, &asked, on_upgrade, place).await
         }
         Ok(Prepared::Exchange(ready)) => {
             let answering = have_answered(gateway, *ready, body, &asked, place);
@@ -332,6 +251,17 @@ pub(crate) async fn answer<S: Handover>(
         }
         Err(refusal) => Err(refusal),
     };
+    finish(gateway, &normal, &asked, &noted, answered)
+}
+
+/// Makes the answer to a request what its peer, and a browser, may take it for.
+fn finish(
+    gateway: &Gateway,
+    normal: &Normal,
+    asked: &Asked<'_>,
+    noted: &Noted,
+    answered: Result<Decided<AnswerBody>, Refusal>,
+) -> Result<Response<AnswerBody>, Dropped> {
     let mut answer = match answered {
         Ok(Decided::Accepted(answer)) => return Ok(answer),
         Ok(Decided::Rejected(mut answer)) => {
@@ -341,18 +271,27 @@ pub(crate) async fn answer<S: Handover>(
             answer
         }
         Err(refusal) => {
-            let answer = refuse(gateway, &refusal, &asked, &noted);
+            let answer = refuse(gateway, &refusal, asked, noted);
             if refusal.is_silent() {
                 return Err(Dropped);
             }
             answer.map(Into::into)
         }
     };
-    if connects {
+    if connects(asked.parts) {
         decline(&mut answer);
     }
-    pages::expose(answer.headers_mut(), &parts.headers, noted.led.as_deref());
+    pages::expose(
+        answer.headers_mut(),
+        &asked.parts.headers,
+        noted.led.as_deref(),
+    );
     Ok(answer)
+}
+
+/// Whether a stream of HTTP/2 is to become a connection (RFC 8441).
+fn connects(parts: &Parts) -> bool {
+    parts.version == Version::HTTP_2 && parts.method == Method::CONNECT
 }
 
 /// Makes an answer without a connection one that the peer takes for that: over
@@ -440,7 +379,7 @@ async fn decide<S: Handover>(
     asked: &Asked<'_>,
     on_upgrade: OnUpgrade,
     place: Place,
-) -> Result<Decided<Full<Bytes>>, Refusal> {
+) -> Result<Decided<AnswerBody>, Refusal> {
     let id = asked.id;
     let name = candidate.service.alias.function().clone();
     let mut waiting = Waiting {
@@ -457,6 +396,10 @@ async fn decide<S: Handover>(
         () = deciding.displaced() => Err(Refusal::Requests),
     };
     waiting.decided = true;
+    let decided = decided.map(|decided| match decided {
+        Decided::Accepted(answer) => Decided::Accepted(answer.map(Into::into)),
+        Decided::Rejected(answer) => Decided::Rejected(answer.map(Into::into)),
+    });
     decided.inspect_err(|refusal| {
         if let Refusal::Answer(details) = refusal {
             tracing::warn!(request = %id, function = %name, %details, "an answer of a function is not valid");

@@ -29,6 +29,7 @@ mod http2;
 pub mod listen;
 pub mod liveness;
 pub mod outside;
+mod paced;
 mod pages;
 mod probe;
 mod request_id;

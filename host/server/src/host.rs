@@ -73,6 +73,18 @@ pub(crate) struct Served {
     pub(crate) connections: usize,
 }
 
+/// Lets no function call the listeners by which the host is operated.
+fn close_to_functions(
+    deployer: &Deployer,
+    listeners: [&Option<TcpListener>; 3],
+    admin: Option<&(SocketAddr, Admin)>,
+) {
+    let bound = listeners.into_iter().flatten();
+    let bound = bound.filter_map(|listener| listener.local_addr().ok());
+    let admin = admin.map(|(address, _)| *address);
+    deployer.outbound().set_own_listeners(bound.chain(admin));
+}
+
 /// Serves until a signal asks to stop, then drains.
 pub(crate) async fn serve(
     source: Source,
@@ -141,19 +153,17 @@ async fn serve_started(
     let development = reloads
         .as_ref()
         .map(|reloads| Arc::clone(&reloads.development));
-    let page = Arc::new(Page::new(
-        deployer.clone(),
-        Arc::clone(&gateway),
-        development,
-    ));
+    let page = Page::new(deployer.clone(), Arc::clone(&gateway), development);
+    let page = Arc::new(page);
     let admin = open_admin(&page, &config.server, address)?;
     let probes = open_probes(&config.server)?;
     let publishers = open_publishers(&config.server)?;
     let challenges = open_challenges(&config.server)?;
-    let bound = [&probes, &publishers, &challenges].into_iter().flatten();
-    let bound = bound.filter_map(|listener| listener.local_addr().ok());
-    let admin_at = admin.as_ref().map(|(address, _)| *address);
-    deployer.outbound().set_own_listeners(bound.chain(admin_at));
+    close_to_functions(
+        deployer,
+        [&probes, &publishers, &challenges],
+        admin.as_ref(),
+    );
     let acme = Acme::new(&gateway, challenges);
     watchdog.configure(&config.server);
     gateway.watch(watchdog.liveness());

@@ -110,14 +110,8 @@ pub(crate) async fn answer(
         }
         Some(Form::Otherwise) | None => None,
     };
-    let written = Written::new(
-        body,
-        (gateway, &service, id),
-        (places, place),
-        ends,
-        (is_head, version),
-        watch,
-    );
+    let (answerer, held) = ((gateway, &service, id), (places, place));
+    let written = Written::new(body, answerer, held, ends, (is_head, version), watch);
     let body = AnswerBody::Written(Box::new(written));
     Ok(Exchanged::Answer(Response::from_parts(head, body)))
 }

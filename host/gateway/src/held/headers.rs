@@ -258,87 +258,35 @@ mod tests {
 
     #[test]
     fn what_is_wrong_is_named() {
-        for (list, why) in [
-            (vec![("openline-hold", "websocket")], "and not `websocket`"),
-            (vec![("openline-hold", "")], "and not ``"),
-            (
-                vec![("openline-hold", "poll"), ("openline-hold", "poll")],
-                "more than one",
-            ),
-            (
-                vec![("openline-hold-tags", "[]")],
-                "only an answer that is held",
-            ),
-            (
-                vec![("openline-request-id", "1")],
-                "only an answer that is held",
-            ),
-            (
-                vec![("openline-hold", "poll"), ("openline-peer", "1")],
-                "`openline-peer` is no header",
-            ),
-            (
-                vec![("openline-hold", "poll"), ("openline-hold-x", "1")],
-                "`openline-hold-x` is no",
-            ),
-            (
-                vec![("openline-hold", "poll"), ("openline-hold-tags", "a")],
-                "not a JSON array",
-            ),
-            (
-                vec![("openline-hold", "poll"), ("openline-hold-tags", "[1]")],
-                "not a JSON array",
-            ),
-            (
-                vec![("openline-hold", "poll"), ("openline-hold-tags", "[\"\"]")],
-                "not valid: ``",
-            ),
-            (
-                vec![
-                    ("openline-hold", "poll"),
-                    ("openline-hold-channels", "[\"\\n\"]"),
-                ],
-                "not valid",
-            ),
-            (
-                vec![
-                    ("openline-hold", "poll"),
-                    ("openline-hold-attachment", "AA"),
-                ],
-                "base64",
-            ),
-            (
-                vec![
-                    ("openline-hold", "poll"),
-                    ("openline-hold-attachment", "_-8="),
-                ],
-                "base64",
-            ),
-            (
-                vec![
-                    ("openline-hold", "stream"),
-                    ("openline-hold-timeout-ms", "5"),
-                ],
-                "for a poll",
-            ),
-            (
-                vec![
-                    ("openline-hold", "poll"),
-                    ("openline-hold-timeout-ms", "+5"),
-                ],
-                "not a number",
-            ),
-            (
-                vec![
-                    ("openline-hold", "poll"),
-                    ("openline-hold-timeout-ms", "1.5"),
-                ],
-                "not a number",
-            ),
-        ] {
-            let error = take(&list).unwrap_err();
-            assert!(error.contains(why), "{list:?}: {error}");
+        for (kind, why) in [("websocket", "and not `websocket`"), ("", "and not ``")] {
+            let error = take(&[("openline-hold", kind)]).unwrap_err();
+            assert!(error.contains(why), "{kind}: {error}");
         }
+        let alone = "only an answer that is held";
+        for name in ["openline-hold-tags", "openline-request-id"] {
+            assert!(take(&[(name, "[]")]).unwrap_err().contains(alone), "{name}");
+        }
+        for (name, value, why) in [
+            ("openline-hold", "poll", "more than one"),
+            ("openline-peer", "1", "`openline-peer` is no header"),
+            ("openline-hold-x", "1", "`openline-hold-x` is no"),
+            ("openline-hold-tags", "a", "not a JSON array"),
+            ("openline-hold-tags", "[1]", "not a JSON array"),
+            ("openline-hold-tags", "[\"\"]", "not valid: ``"),
+            ("openline-hold-channels", "[\"\\n\"]", "not valid"),
+            ("openline-hold-attachment", "AA", "base64"),
+            ("openline-hold-attachment", "_-8=", "base64"),
+            ("openline-hold-timeout-ms", "+5", "not a number"),
+            ("openline-hold-timeout-ms", "1.5", "not a number"),
+        ] {
+            let error = take(&[("openline-hold", "poll"), (name, value)]).unwrap_err();
+            assert!(error.contains(why), "{name}: {value}: {error}");
+        }
+        let stream = [
+            ("openline-hold", "stream"),
+            ("openline-hold-timeout-ms", "5"),
+        ];
+        assert!(take(&stream).unwrap_err().contains("for a poll"));
     }
 
     proptest! {

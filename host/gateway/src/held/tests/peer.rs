@@ -89,10 +89,7 @@ impl Peers {
             return (String::from_utf8_lossy(rest).into_owned(), false);
         }
         let mut body = Vec::new();
-        loop {
-            let Some(line) = rest.windows(2).position(|it| it == b"\r\n") else {
-                break;
-            };
+        while let Some(line) = rest.windows(2).position(|it| it == b"\r\n") {
             let size = std::str::from_utf8(&rest[..line]).unwrap();
             let size = usize::from_str_radix(size, 16).unwrap();
             if rest.len() < line + 2 + size + 2 {
