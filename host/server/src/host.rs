@@ -73,6 +73,15 @@ pub(crate) struct Served {
     pub(crate) connections: usize,
 }
 
+/// Raises the limit of open files: each connection is one, and the soft limit is often
+/// 1024.
+fn raise_files(server: &ServerConfig) {
+    match rlimit::increase_nofile_limit(u64::MAX) {
+        Ok(files) => warn_of_files(files, server),
+        Err(error) => tracing::warn!(%error, "could not raise the limit on open files"),
+    }
+}
+
 /// Lets no function call the listeners by which the host is operated.
 fn close_to_functions(
     deployer: &Deployer,
@@ -140,11 +149,7 @@ async fn serve_started(
     let (certificates, settings) = spawn_blocking(reading).await??;
     let warnings = Arc::<Warnings>::default();
     certificates::warn(certificates.as_ref(), &warnings);
-    // Each connection is a file; the soft limit is often 1024.
-    match rlimit::increase_nofile_limit(u64::MAX) {
-        Ok(files) => warn_of_files(files, &config.server),
-        Err(error) => tracing::warn!(%error, "could not raise the limit on open files"),
-    }
+    raise_files(&config.server);
     let listener = listen::bind(config.server.listen)
         .map_err(|error| unheard("cannot listen on", config.server.listen, &error, LISTEN))?;
     let address = listener.local_addr()?;
