@@ -85,7 +85,7 @@ fn write(folder: &Path, address: &str, api: &str) {
         )
     };
     let text = format!(
-        "[server]\nlisten = \"127.0.0.1:0\"\nadmin = \"127.0.0.1:0\"\ndata = \"data\"\noutbox_bytes = \"2 MiB\"\nchannel_bytes = \"1 GiB\"\n\
+        "[server]\nlisten = \"127.0.0.1:0\"\nadmin = \"127.0.0.1:0\"\ndata = \"data\"\noutbox_bytes = \"2 MiB\"\n\
          [server.api]\nlisten = {address:?}\n{api}\n\
          [[function]]\nname = \"chat\"\ncomponent = {:?}\nroute = \"/chat\"\n{CHANNELS}\n{}{}",
         openline_guests::ECHO,
@@ -159,14 +159,15 @@ impl Told {
         subscribed
     }
 
-    /// How many subscribers a channel has.
-    async fn subscribers(&self, channel: &str) -> u64 {
-        let listed = self.json(&["channels", "--pattern", channel]).await;
-        listed[0]["subscribers"].as_u64().unwrap_or_default()
-    }
-
     async fn known(&self, channel: &str, subscribers: u64) {
-        let knowing = async { while self.subscribers(channel).await != subscribers {} };
+        let knowing = async {
+            loop {
+                let listed = self.json(&["channels", "--pattern", channel]).await;
+                if listed[0]["subscribers"] == subscribers {
+                    return;
+                }
+            }
+        };
         within("the subscribers to be known", knowing).await;
     }
 }

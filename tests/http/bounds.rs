@@ -1,7 +1,7 @@
 //! What bounds an exchange, at each bound and past it.
 
 use super::*;
-use crate::harness::eventually;
+use crate::harness::{eventually, runtime};
 
 #[tokio::test]
 async fn the_body_of_a_request_at_its_bytes_and_past_them() {
@@ -192,4 +192,22 @@ async fn places_come_back_with_the_end_of_an_answer() {
         let mut other = Peer::connect(&host).await;
         assert_eq!(other.text("/hello").await.0, 200, "{component}");
     }
+}
+
+/// A long answer keeps its place only as long as nobody else needs it.
+#[tokio::test]
+async fn a_function_with_long_answers_gives_its_place_to_one_that_has_none() {
+    let host = host(PLAIN)
+        .limit(|limit| limit.handler_timeout = Duration::from_millis(300))
+        .and(PLAIN, "/other/{*path}")
+        .limit(|limit| limit.upgrade_timeout = LONG);
+    let host = host.start_on(&runtime(1, |_| {})).await;
+    let mut first = Peer::connect(&host).await;
+    let stream = first.get("/forever?pause=10").await;
+    let mut second = Peer::connect(&host).await;
+    let asking = second.text("/other/hello");
+    let reading = async { within("the end", stream.into_body().collect()).await };
+    let (answered, cut) = tokio::join!(asking, reading);
+    assert_eq!(answered, (200, "hello\n".to_owned()));
+    assert!(cut.is_err(), "it does not look whole");
 }
