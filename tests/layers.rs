@@ -27,10 +27,16 @@ const STOREYS: [&str; 6] = [
 const CIRCLE_MAX: usize = 3;
 
 /// Circles that exist all the same, each by one of its files, and the reason.
-const KNOTS: [(&str, &str); 1] = [(
-    "host/channels/src/space.rs",
-    "a channel, its subscribers, its rows and its set change together, under one lock",
-)];
+const KNOTS: [(&str, &str); 2] = [
+    (
+        "host/channels/src/space.rs",
+        "a channel, its subscribers, its rows and its set change together, under one lock",
+    ),
+    (
+        "host/gateway/src/held",
+        "an answer is part of an exchange, and of a connection once its function holds it",
+    ),
+];
 
 /// How many re-exports to follow in a path. One of another package may have the
 /// name of a module, and seem to lead to itself.

@@ -42,6 +42,7 @@ fn other_value(table: &str, name: &str) -> String {
         "outbound_lookups" | "concurrency" | "tags" | "alarms" | "auto_responses" | "channels" => {
             "7"
         }
+        "stream_time" => "\"3 s\"",
         _ if name.ends_with("_timeout") || name.ends_with("_interval") => "\"3 s\"",
         _ if name.ends_with("_bytes") || name == "bytes_per_second" => "\"5 MiB\"",
         _ => "999",

@@ -1,23 +1,15 @@
 //! What functions may call: one handle for each function, which all its versions
 //! share, so that a change is in force for the next call.
 //!
-//! Authorities are read off the threads that serve, at the start and whenever the
-//! configuration is read again. Bounded by the functions: a handle is kept as long as
-//! the configuration or a version has the function.
+//! Bounded by the functions: a handle is kept as long as the configuration or a version
+//! has the function.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use openline_core::config::{Config, FunctionConfig};
 use openline_core::name::FunctionName;
-use openline_hint::{Hint, Hinted};
-use openline_outbound::{FunctionOutbound, Outbound, SystemRoots, Terms};
+use openline_outbound::{FunctionOutbound, Outbound, Terms};
 use parking_lot::Mutex;
-use tokio::task::spawn_blocking;
-use tokio::time::timeout;
-
-use crate::error::OutboundError;
-use crate::settle::STORE_TIMEOUT;
 
 /// The calls of all functions.
 #[derive(Debug)]
@@ -69,39 +61,6 @@ impl Callers {
         for (name, terms) in terms {
             let calls = self.outbound.function(&name, terms);
             by_name.insert(name, calls);
-        }
-    }
-}
-
-/// Reads what the functions of a configuration may call, with the files that it
-/// names.
-pub(crate) async fn read(config: &Config) -> Result<AllTerms, OutboundError> {
-    let calls =
-        |it: &&FunctionConfig| !it.outbound.rules.is_empty() || !it.outbound.roots.is_empty();
-    let callers: Vec<_> = config.functions.iter().filter(calls).cloned().collect();
-    let Some(first) = callers.first() else {
-        return Ok(Vec::new());
-    };
-    let name = first.name.clone();
-    let reading = spawn_blocking(move || {
-        let system = SystemRoots::read();
-        let callers = callers.into_iter();
-        let terms = callers.map(|it| match Terms::read(&it.outbound, &it.limit, &system) {
-            Ok(terms) => Ok((it.name, terms)),
-            Err(error) => {
-                let what = format!("`roots` in [function.outbound]: {error}");
-                let hint = error.hint().unwrap_or_default().into_owned();
-                Err(OutboundError::new(it.name, Hinted::new(what, hint)))
-            }
-        });
-        terms.collect()
-    });
-    match timeout(STORE_TIMEOUT, reading).await {
-        Ok(Ok(read)) => read,
-        Ok(Err(_)) | Err(_) => {
-            let what = "the authorities of its calls cannot be read in time";
-            let error = Hinted::new(what, "look at the disks that their files are on");
-            Err(OutboundError::new(name, error))
         }
     }
 }

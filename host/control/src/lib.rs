@@ -10,6 +10,7 @@
 mod apply;
 mod authenticators;
 mod bare;
+mod call_terms;
 mod callers;
 mod channels;
 mod connections;

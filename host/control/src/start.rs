@@ -25,7 +25,8 @@ use tokio::runtime::Handle;
 use crate::apply::Next;
 use crate::authenticators::Reading;
 use crate::bare;
-use crate::callers::{self, Callers};
+use crate::call_terms;
+use crate::callers::Callers;
 use crate::credentials;
 use crate::deployer::{Deployer, Inner, State};
 use crate::error::StartError;
@@ -171,7 +172,7 @@ impl Deployer {
         guard: &ChangeGuard,
     ) -> Result<Reloaded, StartError> {
         let config = secrets::read(config).await?;
-        let terms = callers::read(&config).await?;
+        let terms = call_terms::read(&config).await?;
         let keys = keys::prepare(self.services().keys(), &config.keys).await?;
         let ready = self.ready(&config, components, guard).await?;
         let reloaded = compare(&self.inner.state.read().functions, &ready.functions);

@@ -7,14 +7,13 @@ use openline_core::fault::Fault;
 use openline_core::inspection::Verdict;
 
 use super::end::Freed;
-use super::exchange::{
-    Exchange, RequestOutcome, RequestReply, ResponseBody, Streaming, WrittenBody,
-};
+use super::exchange::{Exchange, RequestOutcome, RequestReply, ResponseBody, WrittenBody};
 use super::mailbox::{
     AlarmOutcome, AlarmReply, EventOutcome, InspectOutcome, InspectReply, Turn, UpgradeOutcome,
     UpgradeReply,
 };
 use super::seat::Seat;
+use super::streaming::Streaming;
 
 /// A caller that waits for a call in flight.
 #[derive(Debug)]
@@ -83,7 +82,7 @@ impl Asker {
         match self {
             Self::Request(seat, reply) => {
                 exchange.answer();
-                let seat = Streaming::new(seat);
+                let seat = Box::new(Streaming::new(seat));
                 let exchange = Arc::clone(exchange);
                 let answer = ResponseBody::new(answer, exchange, Some(seat));
                 reply.give(RequestOutcome::Answered(answer));

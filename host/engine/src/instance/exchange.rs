@@ -22,8 +22,7 @@ use openline_core::fault::Fault;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use super::seat::Seat;
-use crate::sync::{AtomicWaker, Mutex, Ordering};
+use crate::sync::{AtomicWaker, Mutex};
 
 /// The body of a request, on its way to a function.
 pub type RequestBody = UnsyncBoxBody<Bytes, RequestBodyError>;
@@ -141,13 +140,16 @@ pub struct ResponseBody {
     /// It announces nothing: nobody reads to its end.
     is_empty: bool,
     /// Of an asynchronous call, which has returned: its place in the instance.
-    seat: Option<Streaming>,
+    seat: Option<Box<dyn Streams>>,
     is_over: bool,
 }
 
-/// A seat whose call has returned, and whose answer still comes.
-#[derive(Debug)]
-pub(crate) struct Streaming(Seat);
+/// A place in an instance whose call has returned, and whose answer still comes;
+/// dropped at the end of that.
+pub(crate) trait Streams: std::fmt::Debug + Send {
+    /// Whether the instance has failed: what it was still writing is not whole.
+    fn has_failed(&self) -> bool;
+}
 
 // === impl RequestReply ===
 
@@ -328,31 +330,13 @@ impl Drop for Awaited {
     }
 }
 
-// === impl Streaming ===
-
-impl Streaming {
-    pub(crate) fn new(seat: Seat) -> Self {
-        seat.instance.streams.fetch_add(1, Ordering::Relaxed);
-        Self(seat)
-    }
-}
-
-impl Drop for Streaming {
-    fn drop(&mut self) {
-        let instance = &self.0.instance;
-        instance.streams.fetch_sub(1, Ordering::Release);
-        // It may be idle now, or was told to end.
-        instance.poller.wake();
-    }
-}
-
 // === impl ResponseBody ===
 
 impl ResponseBody {
     pub(crate) fn new(
         response: http::Response<WrittenBody>,
         exchange: Arc<Exchange>,
-        seat: Option<Streaming>,
+        seat: Option<Box<dyn Streams>>,
     ) -> http::Response<Self> {
         let length = response.headers().get(CONTENT_LENGTH);
         let length = length.and_then(|length| length.to_str().ok()?.parse().ok());
@@ -373,11 +357,8 @@ impl ResponseBody {
     }
 
     fn has_failed(&self) -> bool {
-        let of_instance = |Streaming(seat): &Streaming| {
-            let instance = &seat.instance;
-            instance.broken.load(Ordering::Acquire)
-        };
-        self.exchange.stage() == Stage::Failed || self.seat.as_ref().is_some_and(of_instance)
+        let seat = self.seat.as_ref();
+        self.exchange.stage() == Stage::Failed || seat.is_some_and(|seat| seat.has_failed())
     }
 
     fn unfinished(&mut self, why: String) -> Poll<Option<Result<Frame<Bytes>, Unfinished>>> {

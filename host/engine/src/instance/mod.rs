@@ -27,6 +27,7 @@ mod run;
 pub(crate) mod seat;
 mod served;
 pub(crate) mod store;
+mod streaming;
 pub(crate) mod task;
 #[cfg(test)]
 mod tests;

@@ -19,6 +19,8 @@ pub(crate) mod mailbox;
 pub(crate) mod poller;
 #[path = "../../../engine/src/instance/seat.rs"]
 pub(crate) mod seat;
+#[path = "../../../engine/src/instance/streaming.rs"]
+pub(crate) mod streaming;
 #[path = "../../../engine/src/instance/task.rs"]
 pub(crate) mod task;
 
