@@ -226,7 +226,7 @@ impl Exchange {
         self.reader.wake();
     }
 
-    /// The peer has left: the call has `handler_timeout` more.
+    /// The peer has left, or has the whole answer: the call has `handler_timeout` more.
     pub(crate) fn forsake(&self) {
         self.state.lock().forsaken.get_or_insert_with(Instant::now);
         self.driver.wake();
@@ -245,24 +245,30 @@ impl Exchange {
         if self.is_shared {
             return begun + self.handler_timeout;
         }
+        let due = self.own_due(begun, &state);
+        let forsaken = state.forsaken.map(|at| at + self.handler_timeout);
+        forsaken.map_or(due, |forsaken| due.min(forsaken))
+    }
+
+    /// When its call must have returned if the peer stays.
+    fn own_due(&self, begun: Instant, state: &State) -> Instant {
         // The gateway ends an exchange whose time is up, and the function then
         // learns that its peer has left.
         let whole = begun + self.stream_time + self.handler_timeout;
-        let due = match (state.stage, state.awaits) {
-            (Stage::Asked, None) => begun + self.handler_timeout + state.awaited,
+        match (state.stage, state.awaits) {
+            (Stage::Asked, None) => whole.min(begun + self.handler_timeout + state.awaited),
             // What arrives wakes the call, and then this is asked again.
             _ => whole,
-        };
-        let forsaken = state.forsaken.map(|at| at + self.handler_timeout);
-        forsaken
-            .map_or(due, |forsaken| due.min(forsaken))
-            .min(whole)
+        }
     }
 
     /// Whether the call is to end with its instance because its peer has left, and
-    /// not because it is late.
+    /// not because it is late: then it would be a fault with its peer there as well.
     pub(crate) fn ends_forsaken(&self) -> bool {
-        !self.is_shared && self.state.lock().forsaken.is_some()
+        let state = self.state.lock();
+        let begun = state.begun.unwrap_or_else(Instant::now);
+        let has_time = Instant::now() < self.own_due(begun, &state);
+        !self.is_shared && state.forsaken.is_some() && has_time
     }
 
     fn note(&self, is_pending: bool) {
@@ -429,7 +435,8 @@ impl Body for ResponseBody {
 
 impl Drop for ResponseBody {
     fn drop(&mut self) {
-        if !self.is_whole() {
+        // Nobody waits for a call that goes on behind its answer, either.
+        if !self.is_whole() || self.exchange.stage() == Stage::Answered {
             self.exchange.forsake();
         }
     }
@@ -438,5 +445,56 @@ impl Drop for ResponseBody {
 impl std::fmt::Debug for Awaited {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Awaited").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::{BodyExt, Empty};
+
+    use super::*;
+
+    const TIME: Duration = Duration::from_secs(10);
+    const STREAM_TIME: Duration = Duration::from_secs(1000);
+
+    fn begun(handler_timeout: Duration) -> Arc<Exchange> {
+        let exchange = Exchange::new(false, handler_timeout, STREAM_TIME);
+        exchange.begin();
+        exchange
+    }
+
+    fn due(exchange: &Exchange) -> Duration {
+        exchange.due(Waker::noop()) - Instant::now()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_call_that_is_late_is_late_whether_its_peer_has_left_or_not() {
+        let exchange = begun(TIME);
+        assert!(!exchange.ends_forsaken(), "the peer is there");
+        tokio::time::advance(TIME / 2).await;
+        exchange.forsake();
+        assert!(exchange.ends_forsaken(), "it has time");
+        tokio::time::advance(TIME / 2).await;
+        assert_eq!(due(&exchange), Duration::ZERO);
+        assert!(!exchange.ends_forsaken(), "it has had its time");
+        let exchange = begun(TIME);
+        exchange.answer();
+        exchange.forsake();
+        tokio::time::advance(TIME).await;
+        assert_eq!(due(&exchange), Duration::ZERO);
+        assert!(exchange.ends_forsaken(), "it had stream_time");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_call_behind_its_whole_answer_has_handler_timeout() {
+        let exchange = begun(TIME);
+        exchange.answer();
+        assert_eq!(due(&exchange), STREAM_TIME + TIME);
+        let empty = Empty::new().map_err(|never| match never {}).boxed_unsync();
+        let mut answer =
+            ResponseBody::new(http::Response::new(empty), Arc::clone(&exchange), None).into_body();
+        assert!(answer.frame().await.is_none() && answer.is_whole());
+        drop(answer);
+        assert_eq!(due(&exchange), TIME);
     }
 }

@@ -16,7 +16,7 @@ use wasmtime::component::{Resource, TypedFunc};
 use super::asker::Asker;
 use super::end::End;
 use super::enforce::{enforce, enforce_due, hibernate};
-use super::exchange::{Request, RequestReply};
+use super::exchange::{Request, RequestOutcome, RequestReply};
 use super::http::plain_arguments;
 use super::idleness::{Idleness, Wake};
 use super::imports::published;
@@ -199,7 +199,9 @@ impl Guest {
                 Ok(next)
             }
             Err(failure) if failure.fault == Fault::HandlerTimeout && exchange.ends_forsaken() => {
-                tracing::debug!(function = %program.name, "a call whose peer has left has not returned");
+                tracing::debug!(function = %program.name, "a call whose peer has left, or has the whole answer, has not returned");
+                // The peer may be there, and the place is for another that waits.
+                reply.give(RequestOutcome::Full);
                 seat.retire();
                 Ok(Next::End)
             }
