@@ -138,7 +138,7 @@ impl Streams {
     /// Waits until an answer is too old to be read.
     pub(super) async fn unread(&self, patience: Duration) {
         loop {
-            let oldest = self.state.lock().unread.values().next().copied();
+            let oldest = self.state.lock().unread.values().min().copied();
             if oldest.is_some_and(|oldest| oldest.elapsed() >= 2 * patience) {
                 return;
             }

@@ -162,6 +162,11 @@ async fn an_answer_is_unread_until_it_is_sent_or_given_up() {
     assert!(is_unread(&streams));
     drop(first);
     assert!(!is_unread(&streams));
+    // One that began before it, and is read, does not hide it.
+    let third = Tracked::new(body(), &streams, None);
+    age(third.number);
+    assert!(is_unread(&streams));
+    drop(third);
     age(second.number);
     assert!(is_unread(&streams));
     // hyper drops the body when all of it is sent.
