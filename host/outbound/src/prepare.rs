@@ -107,6 +107,11 @@ pub(crate) fn check(
         let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
         return Err(OutboundError::ResponseHeaderBytes(Some(bytes)));
     }
+    // The length is that of nothing then (RFC 9112 section 6.3): who goes by it would
+    // take what follows for another answer.
+    if headers.contains_key(header::TRANSFER_ENCODING) {
+        headers.remove(header::CONTENT_LENGTH);
+    }
     strip(headers);
     Ok(())
 }
@@ -270,8 +275,17 @@ mod tests {
         assert_eq!(error, Err(OutboundError::ResponseHeaderBytes(Some(101))));
         let error = check(StatusCode::SWITCHING_PROTOCOLS, &mut headers(1), 100);
         assert_eq!(error, Err(OutboundError::Upgrade));
+        let mut both = HeaderMap::new();
+        both.insert(header::CONTENT_LENGTH, HeaderValue::from_static("3"));
+        both.insert(
+            header::TRANSFER_ENCODING,
+            HeaderValue::from_static("chunked"),
+        );
+        assert_eq!(check(StatusCode::OK, &mut both, 100), Ok(()));
+        assert!(both.is_empty(), "{both:?}");
         let mut long = HeaderMap::new();
         long.insert(header::CONTENT_LENGTH, HeaderValue::from_static("11"));
+        assert_eq!(check(StatusCode::OK, &mut long, 100), Ok(()));
         assert!(is_too_long(&long, &Method::GET, 10));
         assert!(!is_too_long(&long, &Method::GET, 11));
         assert!(!is_too_long(&long, &Method::HEAD, 10));
