@@ -23,6 +23,7 @@ use openline_engine::{RequestBody, RequestBodyError};
 use sha2::{Digest, Sha256};
 use tokio::time::{Instant, Sleep};
 
+use super::trailers;
 use crate::grpc::{Framing, GrpcRefusal, Violation};
 use crate::rescue::Refusal;
 
@@ -228,10 +229,15 @@ impl Body for Receiving {
         let frame = ready!(polled);
         self.timer = None;
         match frame {
-            Some(Ok(frame)) => match frame.data_ref().map(|data| self.take(data)) {
-                Some(Err(error)) => self.fail(error),
-                _ => Poll::Ready(Some(Ok(frame))),
-            },
+            Some(Ok(mut frame)) => {
+                if let Some(found) = frame.trailers_mut() {
+                    trailers::strip(found);
+                }
+                match frame.data_ref().map(|data| self.take(data)) {
+                    Some(Err(error)) => self.fail(error),
+                    _ => Poll::Ready(Some(Ok(frame))),
+                }
+            }
             Some(Err(_)) => self.fail(BROKEN_OFF),
             None if self.is_whole() => {
                 self.is_over = true;

@@ -13,6 +13,7 @@ mod incoming;
 mod outgoing;
 mod request;
 pub(crate) mod status;
+mod trailers;
 mod watch;
 
 use std::sync::Arc;

@@ -21,7 +21,7 @@ use tokio::time::{Instant, Sleep};
 use super::cut_off::CutOff;
 use super::ends::Ends;
 use super::watch::Watch;
-use super::{Answerer, Held, status};
+use super::{Answerer, Held, status, trailers};
 use crate::gateway::{Gateway, Place};
 use crate::request_id::RequestId;
 use crate::rescue::PEER_GONE;
@@ -42,6 +42,8 @@ pub struct Written {
     /// The same over HTTP/2, where hyper would send what the function writes.
     is_left_out: bool,
     is_over: bool,
+    /// Why it is cut off, once what came before has been given away to be sent.
+    broken: Option<CutOff>,
     /// There if it is a call's.
     watch: Option<Box<Watch>>,
 }
@@ -69,6 +71,7 @@ impl Written {
             is_head,
             is_left_out: is_head && version == Version::HTTP_2,
             is_over: false,
+            broken: None,
             watch: watch.map(Box::new),
         }
     }
@@ -86,8 +89,13 @@ impl Written {
             .is_ready()
     }
 
-    fn cut_off(&mut self, why: CutOff) -> Poll<Option<Result<Frame<Bytes>, CutOff>>> {
-        self.is_over = true;
+    /// hyper drops what it has not sent when a body fails. So it gets a turn to send
+    /// that first: a peer that has got nothing at all would repeat its request.
+    fn cut_off(
+        &mut self,
+        why: CutOff,
+        cx: &Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, CutOff>>> {
         let (id, function) = (self.id, &self.function);
         match &why {
             CutOff::Message(_) | CutOff::NoStatus => {
@@ -96,14 +104,24 @@ impl Written {
             _ => tracing::debug!(request = %id, %function, %why, "an answer is cut off"),
         }
         self.gateway.tally().refuse(why.label());
-        Poll::Ready(Some(match self.watch {
-            Some(_) => Ok(Frame::trailers(status::trailers(&why, id))),
-            None => Err(why),
-        }))
+        if self.watch.is_some() {
+            self.is_over = true;
+            return Poll::Ready(Some(Ok(Frame::trailers(status::trailers(&why, id)))));
+        }
+        self.broken = Some(why);
+        cx.waker().wake_by_ref();
+        Poll::Pending
     }
 
     /// A frame of the function, or its end.
-    fn go_on(&mut self, frame: Option<Frame<Bytes>>) -> Poll<Option<Result<Frame<Bytes>, CutOff>>> {
+    fn go_on(
+        &mut self,
+        mut frame: Option<Frame<Bytes>>,
+        cx: &Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, CutOff>>> {
+        if let Some(found) = frame.as_mut().and_then(Frame::trailers_mut) {
+            trailers::strip(found);
+        }
         let Some(watch) = &mut self.watch else {
             self.is_over = frame.is_none();
             return Poll::Ready(frame.map(Ok));
@@ -117,7 +135,7 @@ impl Written {
                 self.is_over = frame.is_trailers();
                 Poll::Ready(Some(Ok(frame)))
             }
-            Err(why) => self.cut_off(why),
+            Err(why) => self.cut_off(why, cx),
         }
     }
 }
@@ -133,9 +151,13 @@ impl Body for Written {
         if self.is_over {
             return Poll::Ready(None);
         }
+        if let Some(why) = self.broken.take() {
+            self.is_over = true;
+            return Poll::Ready(Some(Err(why)));
+        }
         let watch = self.watch.as_mut();
         if let Some(why) = watch.and_then(|watch| watch.violation(cx)) {
-            return self.cut_off(why);
+            return self.cut_off(why, cx);
         }
         let polled = Pin::new(&mut self.body).poll_frame(cx);
         // A function that always has more to write may not go on for that.
@@ -145,12 +167,12 @@ impl Body for Written {
         };
         if is_late {
             let why = self.ends.cut_off();
-            return self.cut_off(why);
+            return self.cut_off(why, cx);
         }
         match ready!(polled) {
-            Some(Ok(frame)) => self.go_on(Some(frame)),
-            Some(Err(why)) => self.cut_off(why.into()),
-            None => self.go_on(None),
+            Some(Ok(frame)) => self.go_on(Some(frame), cx),
+            Some(Err(why)) => self.cut_off(why.into(), cx),
+            None => self.go_on(None, cx),
         }
     }
 
@@ -176,7 +198,8 @@ impl Drop for Written {
         if let Place::Connection(permit) = &self.held.place {
             permit.slot().end();
         }
-        if !self.is_over && !self.body.is_whole() && !self.is_head {
+        let has_ended = self.is_over || self.broken.is_some();
+        if !has_ended && !self.body.is_whole() && !self.is_head {
             self.gateway.tally().refuse(PEER_GONE);
             let (id, function) = (self.id, &self.function);
             tracing::debug!(request = %id, %function, status = 499, "the peer left before its answer was complete");
