@@ -42,3 +42,31 @@ async fn a_plain_answer_there_has_to_be_written_in_time() {
     // The instance has ended, and not the connection: another one has it.
     assert_eq!(client.ask("two").await, "two");
 }
+
+/// A peer that sends slowly costs its room the instance, and the function nothing:
+/// faults in a row would deny it to all others.
+#[tokio::test]
+async fn requests_that_come_slowly_are_no_faults() {
+    let host = Host::with(PLAIN, "/{room}/{*path}")
+        .function(|function| {
+            function.triggers[0].methods = Methods::new(&METHODS).unwrap();
+        })
+        .instance(|instance| instance.affinity = Some(Affinity::new("room").unwrap()))
+        .limit(|limit| limit.handler_timeout = Duration::from_millis(300));
+    let host = host.start().await;
+    let mut client = host.connect("/red/socket").await;
+    assert_eq!(client.ask("one").await, "one");
+    for _ in 0..12 {
+        let (sender, body) = piecewise();
+        sender.send("a".into()).await.unwrap();
+        let mut peer = Peer::connect(&host).await;
+        let answer = peer.ask(Method::POST, "/red/swallow", body).await;
+        assert_eq!(
+            (answer.status().as_u16(), word(&answer)),
+            (504, "handler_timeout")
+        );
+    }
+    let mut other = Peer::connect(&host).await;
+    assert_eq!(other.text("/blue/hello").await.0, 200);
+    assert_eq!(client.ask("two").await, "two");
+}

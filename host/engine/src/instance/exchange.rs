@@ -271,6 +271,14 @@ impl Exchange {
         !self.is_shared && state.forsaken.is_some() && has_time
     }
 
+    /// Whether a call that others wait for is late while it waits for its peer's
+    /// request. Any peer can cause that: it must not look like a fault, with which
+    /// the function would be given nothing for a time.
+    pub(crate) fn awaits_peer(&self) -> bool {
+        let state = self.state.lock();
+        self.is_shared && state.stage == Stage::Asked && state.awaits.is_some()
+    }
+
     fn note(&self, is_pending: bool) {
         let mut state = self.state.lock();
         if is_pending {

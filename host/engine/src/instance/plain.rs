@@ -205,6 +205,12 @@ impl Guest {
                 seat.retire();
                 Ok(Next::End)
             }
+            Err(failure) if failure.fault == Fault::HandlerTimeout && exchange.awaits_peer() => {
+                tracing::debug!(function = %program.name, "a request that others wait for has not come in time");
+                reply.give(RequestOutcome::Fault(failure.fault));
+                seat.retire();
+                Ok(Next::End)
+            }
             Err(failure) => Err((failure, Asker::Request(seat, reply))),
         }
     }
