@@ -1,6 +1,7 @@
 //! With affinity, a request has the instance that the connections of its value have.
 
 use openline_core::affinity::Affinity;
+use openline_core::limits::BackoffPolicy;
 
 use super::*;
 
@@ -51,12 +52,19 @@ async fn requests_that_come_slowly_are_no_faults() {
         .function(|function| {
             function.triggers[0].methods = Methods::new(&METHODS).unwrap();
         })
-        .instance(|instance| instance.affinity = Some(Affinity::new("room").unwrap()))
+        .instance(|instance| {
+            instance.affinity = Some(Affinity::new("room").unwrap());
+            // One fault would be enough.
+            instance.faults_in_a_row = 1;
+            instance.backoff = BackoffPolicy::Refuse;
+            instance.backoff_time = Duration::from_secs(600);
+            instance.backoff_time_max = Duration::from_secs(600);
+        })
         .limit(|limit| limit.handler_timeout = Duration::from_millis(300));
     let host = host.start().await;
     let mut client = host.connect("/red/socket").await;
     assert_eq!(client.ask("one").await, "one");
-    for _ in 0..12 {
+    for _ in 0..3 {
         let (sender, body) = piecewise();
         sender.send("a".into()).await.unwrap();
         let mut peer = Peer::connect(&host).await;
