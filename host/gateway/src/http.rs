@@ -28,6 +28,7 @@ use openline_admission::refusal::Refusal as Denied;
 use openline_admission::services::Service;
 use openline_core::config::Listener;
 use openline_core::limits::REQUEST_HEADERS_MAX;
+use openline_core::name::FunctionName;
 use tokio::sync::watch;
 
 use crate::answer_body::AnswerBody;
@@ -316,19 +317,37 @@ async fn prepare(
     if gateway.services().table().inspectors.is_empty() {
         return preparing.await;
     }
+    unless_displaced(gateway, asked, place, preparing).await
+}
+
+/// Waits for what a function decides, unless the place of the request is needed for
+/// another peer. Dropped before that, it counts a peer that has left.
+async fn unless_displaced<T>(
+    gateway: &Gateway,
+    asked: &Asked<'_>,
+    place: &Place,
+    decision: impl Future<Output = Result<T, Refusal>>,
+) -> Result<T, Refusal> {
     let mut waiting = Waiting {
         gateway,
         asked,
         decided: false,
     };
     let deciding = place.slot().decide();
-    let prepared = tokio::select! {
+    let decided = tokio::select! {
         biased;
-        prepared = preparing => prepared,
+        decided = decision => decided,
         () = deciding.displaced() => Err(Refusal::Requests),
     };
     waiting.decided = true;
-    prepared
+    decided
+}
+
+/// Logs an answer that is not valid.
+fn warn_of_answer(refusal: &Refusal, id: RequestId, function: &FunctionName) {
+    if let Refusal::Answer(details) = refusal {
+        tracing::warn!(request = %id, %function, %details, "an answer of a function is not valid");
+    }
 }
 
 /// Has a function answer a request, unless its place is needed for another peer
@@ -342,33 +361,16 @@ async fn have_answered(
 ) -> Result<Response<AnswerBody>, Refusal> {
     let id = asked.id;
     let name = ready.service.alias.function().clone();
-    let mut waiting = Waiting {
-        gateway,
-        asked,
-        decided: false,
-    };
     let slot = place.clone();
-    let deciding = slot.slot().decide();
     let answering = exchange::answer(gateway, ready, body, place);
-    let answered = tokio::select! {
-        biased;
-        answered = answering => answered,
-        () = deciding.displaced() => Err(Refusal::Requests),
-    };
-    waiting.decided = true;
-    drop(deciding);
-    let answered = match answered {
+    let answered = match unless_displaced(gateway, asked, &slot, answering).await {
         Ok(Exchanged::Answer(answer)) => Ok(answer),
         // It has left the request for its place as a connection: a peer that goes
         // now is one that ends.
         Ok(Exchanged::Held(holding)) => Box::pin(held::hold(gateway, *holding)).await,
         Err(refusal) => Err(refusal),
     };
-    answered.inspect_err(|refusal| {
-        if let Refusal::Answer(details) = refusal {
-            tracing::warn!(request = %id, function = %name, %details, "an answer of a function is not valid");
-        }
-    })
+    answered.inspect_err(|refusal| warn_of_answer(refusal, id, &name))
 }
 
 /// Has a function decide about a handshake, unless its place is needed for
@@ -382,29 +384,14 @@ async fn decide<S: Handover>(
 ) -> Result<Decided<AnswerBody>, Refusal> {
     let id = asked.id;
     let name = candidate.service.alias.function().clone();
-    let mut waiting = Waiting {
-        gateway,
-        asked,
-        decided: false,
-    };
     let slot = place.clone();
-    let deciding = slot.slot().decide();
     let upgrading = upgrade::upgrade::<S>(gateway, candidate, on_upgrade, place);
-    let decided = tokio::select! {
-        biased;
-        decided = upgrading => decided,
-        () = deciding.displaced() => Err(Refusal::Requests),
-    };
-    waiting.decided = true;
+    let decided = unless_displaced(gateway, asked, &slot, upgrading).await;
     let decided = decided.map(|decided| match decided {
         Decided::Accepted(answer) => Decided::Accepted(answer.map(Into::into)),
         Decided::Rejected(answer) => Decided::Rejected(answer.map(Into::into)),
     });
-    decided.inspect_err(|refusal| {
-        if let Refusal::Answer(details) = refusal {
-            tracing::warn!(request = %id, function = %name, %details, "an answer of a function is not valid");
-        }
-    })
+    decided.inspect_err(|refusal| warn_of_answer(refusal, id, &name))
 }
 
 /// Writes what firewalls did about a request: the rules that log, and those that
