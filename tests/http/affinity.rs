@@ -44,8 +44,8 @@ async fn a_plain_answer_there_has_to_be_written_in_time() {
     assert_eq!(client.ask("two").await, "two");
 }
 
-/// A peer that sends slowly costs its room the instance, and the function nothing:
-/// faults in a row would deny it to all others.
+/// A peer that sends slowly ends the instance of its room, but causes no fault: after
+/// enough faults, the host would refuse the function to everyone.
 #[tokio::test]
 async fn requests_that_come_slowly_are_no_faults() {
     let host = Host::with(PLAIN, "/{room}/{*path}")

@@ -1,6 +1,8 @@
 //! Answers: whole, in pieces, with trailers, to every method, over both versions of
 //! HTTP, beside WebSockets.
 
+use http::{HeaderMap, HeaderValue};
+
 use super::*;
 
 #[tokio::test]
@@ -73,7 +75,25 @@ async fn trailers_come_after_the_body_over_both_versions() {
                 .unwrap();
             let trailers = body.trailers().cloned().unwrap();
             assert_eq!(trailers["grpc-status"], "0", "{component}");
+            assert!(!trailers.contains_key("set-cookie"), "{component}");
         }
+    }
+}
+
+#[tokio::test]
+async fn trailers_of_requests_come_without_what_belongs_into_a_head() {
+    for component in BOTH {
+        let host = host(component).start().await;
+        let mut trailers = HeaderMap::new();
+        for name in ["x-checksum", "authorization", "openline-claims"] {
+            trailers.insert(name, HeaderValue::from_static("forged"));
+        }
+        let frames = [Frame::data("abc".into()), Frame::trailers(trailers)];
+        let frames = futures_util::stream::iter(frames.map(Ok));
+        let body = BodyExt::boxed(StreamBody::new(frames));
+        let asked = Request::post(format!("http://{}/swallow", host.address));
+        let answer = over_http2(&host, asked.body(body).unwrap()).await.unwrap();
+        assert_eq!(read(answer).await, (200, "3 x-checksum\n".to_owned()));
     }
 }
 

@@ -2,7 +2,7 @@
 //! that lie, peers that leave; and what of it others notice.
 
 use super::*;
-use crate::harness::{deploy_options, eventually, variant};
+use crate::harness::{deploy_options, eventually, runtime, variant};
 
 #[tokio::test]
 async fn a_function_that_fails_before_its_answer_is_a_502() {
@@ -78,6 +78,34 @@ async fn a_plain_call_that_does_not_notice_is_ended_without_a_fault() {
     let mut other = Peer::connect(&host).await;
     assert_eq!(other.text("/hello").await.0, 200);
     assert_eq!(refused(&host, "handler_timeout"), 0);
+}
+
+/// Another function needs the only place, which a peer keeps that sends nothing more:
+/// that peer is refused as it would be without a place.
+#[tokio::test]
+async fn a_plain_call_that_ends_for_another_is_a_503() {
+    let host = host(PLAIN)
+        .limit(|limit| limit.handler_timeout = Duration::from_millis(300))
+        .and(PLAIN, "/other/{*path}")
+        .limit(|limit| limit.upgrade_timeout = Duration::from_secs(60));
+    let host = host.start_on(&runtime(1, |_| {})).await;
+    let mut first = Peer::connect(&host).await;
+    let (sender, body) = piecewise();
+    let mut asked = std::pin::pin!(first.ask(Method::POST, "/swallow", body));
+    // More than everything on the way holds, so the function has begun to read.
+    let sending = async {
+        for _ in 0..30 {
+            sender.send(vec![b'x'; 1 << 20].into()).await.unwrap();
+        }
+    };
+    tokio::select! {
+        answer = asked.as_mut() => panic!("{answer:?}"),
+        () = sending => {}
+    }
+    let mut second = Peer::connect(&host).await;
+    let (refused, answered) = tokio::join!(asked, second.text("/other/hello"));
+    assert_eq!(refused.status(), 503);
+    assert_eq!(answered, (200, "hello\n".to_owned()));
 }
 
 #[tokio::test]

@@ -16,7 +16,8 @@ use openline_sdk::prelude::*;
 use openline_sdk::time::sleep;
 
 use orders::{
-    LEFT, MESSAGES, Order, REQUESTS, count, event, framed, passed_on, pause, trailers, whole,
+    LEFT, MESSAGES, Order, REQUESTS, count, event, framed, passed_on, pause, swallowed, trailers,
+    whole,
 };
 
 /// What a body is written with at once.
@@ -181,7 +182,10 @@ async fn swallow(body: &mut AsyncBody) -> Response<AsyncBody> {
     loop {
         match body.chunk().await {
             Ok(Some(chunk)) => bytes += chunk.len(),
-            Ok(None) => return text(200, format!("{bytes}\n")),
+            Ok(None) => {
+                let trailers = body.trailers().await.ok().flatten();
+                return text(200, swallowed(bytes, trailers.as_ref()));
+            }
             Err(error) => return text(400, format!("{bytes}, then {error:?}\n")),
         }
     }

@@ -12,7 +12,8 @@ use openline_sdk::http::{Body, Error, Method, Request, RequestExt, Response, Wri
 use openline_sdk::prelude::*;
 
 use orders::{
-    LEFT, MESSAGES, Order, REQUESTS, count, event, framed, passed_on, pause, trailers, whole,
+    LEFT, MESSAGES, Order, REQUESTS, count, event, framed, passed_on, pause, swallowed, trailers,
+    whole,
 };
 
 /// What a body is written with at once.
@@ -165,7 +166,10 @@ fn swallow(body: &mut Body) -> Response<Body> {
     loop {
         match body.chunk() {
             Ok(Some(chunk)) => bytes += chunk.len(),
-            Ok(None) => return text(200, format!("{bytes}\n")),
+            Ok(None) => {
+                let trailers = body.trailers().ok().flatten();
+                return text(200, swallowed(bytes, trailers.as_ref()));
+            }
             Err(error) => return text(400, format!("{bytes}, then {error:?}\n")),
         }
     }

@@ -105,7 +105,17 @@ pub(crate) fn trailers() -> HeaderMap {
     let mut trailers = HeaderMap::new();
     trailers.insert("x-checksum", HeaderValue::from_static("abc"));
     trailers.insert("grpc-status", HeaderValue::from_static("0"));
+    // What the host removes.
+    trailers.insert("set-cookie", HeaderValue::from_static("a=b"));
     trailers
+}
+
+/// How many bytes have come, and behind them the names of the trailers.
+pub(crate) fn swallowed(bytes: usize, trailers: Option<&HeaderMap>) -> String {
+    let mut names: Vec<_> = trailers.into_iter().flat_map(HeaderMap::keys).collect();
+    names.sort_unstable_by_key(|name| name.as_str());
+    let names: String = names.iter().map(|name| format!(" {name}")).collect();
+    format!("{bytes}{names}\n")
 }
 
 /// The head of an answer that is gRPC's, with what `?status=` puts into it.
