@@ -107,8 +107,8 @@ pub(crate) fn check(
         let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
         return Err(OutboundError::ResponseHeaderBytes(Some(bytes)));
     }
-    // The length is that of nothing then (RFC 9112 section 6.3): who goes by it would
-    // take what follows for another answer.
+    // The transfer coding overrides the length (RFC 9112 section 6.3). A function that
+    // went by the length would take the rest of this answer for the next one.
     if headers.contains_key(header::TRANSFER_ENCODING) {
         headers.remove(header::CONTENT_LENGTH);
     }

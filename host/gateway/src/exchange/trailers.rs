@@ -1,5 +1,6 @@
-//! Removes from trailers, in both directions, what may only stand in a head: a
-//! receiver that merges the two would believe it although no check has seen it.
+//! Removes from trailers, in both directions, what is only allowed in a head: a
+//! receiver that merges the two would trust it, although the host has checked only
+//! the head.
 //!
 //! Bounded by what the libraries take as trailers.
 
