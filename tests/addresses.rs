@@ -181,3 +181,36 @@ async fn examples_are_shown_for_triggers_that_take_any_message() {
         assert!(!lines.iter().any(is_tried), "{lines:#?}");
     }
 }
+
+/// A trigger that names no methods takes only GET, so the methods are shown
+/// where they matter: at a function that answers requests.
+#[tokio::test]
+async fn the_methods_of_a_function_that_answers_are_shown() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("openline.toml");
+    let notify = openline_guests::NOTIFY;
+    let text = format!(
+        "[server]\nlisten = \"127.0.0.1:0\"\nadmin = \"127.0.0.1:0\"\n\
+         [[function]]\nname = \"notify\"\ncomponent = {notify:?}\n\
+         [[function.trigger]]\nroute = \"/notify/{{channel}}\"\nmethods = [\"GET\", \"POST\"]\n\
+         [[function.trigger]]\nname = \"read\"\nroute = \"/read/{{channel}}\"\n"
+    );
+    fs::write(&file, text).unwrap();
+    let mut host = Serving::start(&["serve", "--config", file.to_str().unwrap()]).await;
+    let (lines, _) = introduction(&mut host).await;
+    let address = host.address;
+    for at in [
+        format!("function at   ws://{address}/notify/{{channel}}, answers GET, POST"),
+        format!("function at   ws://{address}/read/{{channel}}, answers GET"),
+    ] {
+        assert!(lines.contains(&at), "{at}: {lines:#?}");
+    }
+    // What is to be tried works as it is shown.
+    let tried = format!("npx wscat -c ws://{address}/notify/channel ");
+    assert!(lines.iter().any(|line| line.contains(&tried)), "{lines:#?}");
+    let request = "GET /notify/channel HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    let mut raw = Raw::connect(address).await;
+    raw.send(request.as_bytes()).await;
+    let head = raw.head().await;
+    assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
+}

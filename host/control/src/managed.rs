@@ -24,8 +24,10 @@ use crate::view::{
 pub struct Introduced {
     /// The trigger.
     pub trigger: Trigger,
-    /// Whether it leads to connections; else it leads to answers.
+    /// Whether it leads to connections.
     pub connects: bool,
+    /// Whether it leads to answers to requests.
+    pub answers: bool,
     /// Why it is not served, if it is not.
     pub unserved: Option<String>,
 }
@@ -237,6 +239,7 @@ impl Managed {
         let introduced = |trigger: &Trigger| Introduced {
             trigger: trigger.clone(),
             connects: self.connects(trigger),
+            answers: self.answers(trigger),
             unserved: self.unserved(&self.led_from(trigger)),
         };
         self.triggers().map(introduced).collect()
@@ -248,6 +251,13 @@ impl Managed {
         let led = self.led_from(trigger);
         let mut versions = led.iter().filter_map(|it| self.versions.get(it)).peekable();
         versions.peek().is_none() || versions.any(|version| version.takes_connections())
+    }
+
+    /// Whether a trigger leads to a version that answers requests.
+    fn answers(&self, trigger: &Trigger) -> bool {
+        let led = self.led_from(trigger);
+        let mut versions = led.iter().filter_map(|it| self.versions.get(it));
+        versions.any(|version| version.takes_requests())
     }
 
     /// The versions that a trigger leads to.

@@ -150,6 +150,17 @@ impl Route {
         &self.pattern
     }
 
+    /// A path that it matches, whose parameters have their own names as values.
+    pub fn example(&self) -> String {
+        let literal = |it: char| !matches!(it, '{' | '*' | '}');
+        let value = |segment: &str| match segment.starts_with('{') {
+            true => segment.chars().filter(|it| literal(*it)).collect(),
+            false => segment.to_owned(),
+        };
+        let segments = self.pattern.split('/').map(value);
+        segments.collect::<Vec<_>>().join("/")
+    }
+
     /// Its segments, without the names of its parameters: equal for two routes
     /// that match the same paths.
     pub(crate) fn segments(&self) -> impl Iterator<Item = Segment<'_>> {
@@ -248,6 +259,18 @@ mod tests {
         }
         for right in ["/", "/a/", "/a%2Fb/{c}", "/a!$&'()*+,;=:@b", "/{a}/{*b}"] {
             assert!(Route::new(right).is_ok(), "{right}");
+        }
+    }
+
+    #[test]
+    fn parameters_have_their_names_in_an_example() {
+        for (route, example) in [
+            ("/", "/"),
+            ("/a/", "/a/"),
+            ("/rooms/{room}", "/rooms/room"),
+            ("/{a}/b*/{*rest}", "/a/b*/rest"),
+        ] {
+            assert_eq!(Route::new(route).unwrap().example(), example);
         }
     }
 

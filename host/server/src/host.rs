@@ -383,9 +383,15 @@ impl Host {
         for Introduced {
             trigger,
             connects,
+            answers,
             unserved,
         } in &triggers
         {
+            // The methods, because a trigger that names none takes only GET.
+            let answers = match answers {
+                true => format!(", answers {}", trigger.methods),
+                false => String::new(),
+            };
             let unserved = unserved.as_ref();
             let unserved = unserved.map(|why| format!(", which is not served: {why}"));
             let unserved = unserved.unwrap_or_default();
@@ -398,7 +404,7 @@ impl Host {
                 .unwrap_or(&own)
                 .of_trigger(trigger, *connects)
             {
-                tell(&format!("function at   {url}{spoken}{unserved}"));
+                tell(&format!("function at   {url}{answers}{spoken}{unserved}"));
             }
         }
         // Those that the example's address reaches, and that take any message: a
@@ -411,10 +417,10 @@ impl Host {
         });
         let example = |connects: bool| {
             let served = served.clone().filter(|it| it.connects == connects);
-            let mut routes = served.map(|it| it.trigger.route.to_string()).peekable();
-            routes.peek()?;
-            let example = routes.find(|route| !route.contains('{'));
-            Some(example.unwrap_or_else(|| "/".to_owned()))
+            let mut routes = served.map(|it| &it.trigger.route);
+            let first = routes.clone().next()?;
+            let plain = routes.find(|route| route.parameters().is_empty());
+            Some(plain.unwrap_or(first).example())
         };
         if let Some(example) = example(false) {
             let untrusted = if tls.is_empty() { "" } else { "--insecure " };

@@ -320,6 +320,22 @@ mod tests {
     }
 
     #[test]
+    fn the_example_of_a_route_leads_to_it() {
+        let routes = [
+            "/",
+            "/a/",
+            "/chat/{room}",
+            "/chat/{room}/{log}",
+            "/b/{*rest}",
+        ];
+        let table = table(&anywhere(&routes)).unwrap();
+        for (place, route) in routes.iter().enumerate() {
+            let example = Route::new(route).unwrap().example();
+            assert_eq!(target(&table, "h", &example), Some(place), "{example}");
+        }
+    }
+
+    #[test]
     fn the_method_decides_last() {
         let table = table(&[
             (vec![], "/chat/{room}", vec!["GET", "HEAD"]),
