@@ -111,7 +111,10 @@ async fn samples(folder: &Path) -> (Serving, String) {
     // The client below answers no pings while the first build takes minutes.
     let quiet = "[function.limit]\nping_interval = \"0 s\"\nconnection_time = \"0 s\"\n";
     let text = format!(
-        "[server]\nlisten = \"127.0.0.1:0\"\nadmin = \"127.0.0.1:0\"\n{}{}{quiet}",
+        "[server]\nlisten = \"127.0.0.1:0\"\nadmin = \"127.0.0.1:0\"\n{}{}{}{quiet}",
+        "[[function]]\nname = \"notify\"\ncomponent = \"NOTIFY\"\n\
+         [[function.trigger]]\nroute = \"/notify/{channel}\"\nmethods = [\"GET\", \"POST\"]\n"
+            .replace("NOTIFY", openline_guests::NOTIFY),
         function("echo", openline_guests::ECHO, "/echo"),
         function("chat", openline_guests::CHAT, "/chat/{room}"),
     );
