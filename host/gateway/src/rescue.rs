@@ -44,6 +44,10 @@ pub(crate) const PEER_GONE: &str = "peer_gone";
 /// The word for an answer that breaks the contract.
 pub(crate) const BAD_ANSWER: &str = "bad_answer";
 
+/// The word for a request, or an answer, that ends because its peer is slow while
+/// others wait for the instance.
+pub(crate) const PEER_SLOW: &str = "peer_slow";
+
 /// The word for an answer that ends before its end, because its function failed while
 /// it wrote it. Its peer has the head already.
 pub(crate) const UNFINISHED: &str = "unfinished_answer";
@@ -102,6 +106,9 @@ pub enum Refusal {
     /// The body of the request ends before its end, or does not come.
     #[error("the body of the request did not come in time, or is not what was announced")]
     RequestBodyIncomplete,
+    /// The body of the request comes slowly, and others wait for the instance.
+    #[error("the body of the request came too slowly, and others waited")]
+    Slow,
     /// The exchange has lasted for `stream_time`, and there is no answer.
     #[error("the request has taken too long")]
     StreamTime,
@@ -140,6 +147,7 @@ impl Refusal {
             Self::Requests => "requests",
             Self::RequestBody(_) => "request_body_bytes",
             Self::RequestBodyIncomplete => "request_body_incomplete",
+            Self::Slow => PEER_SLOW,
             Self::StreamTime => "stream_time",
             Self::Grpc(refusal) => refusal.label(),
             Self::Fault(fault) => fault.label(),
@@ -174,6 +182,7 @@ impl Refusal {
             | Self::NoAffinity
             | Self::RequestBody(_)
             | Self::RequestBodyIncomplete
+            | Self::Slow
             | Self::Grpc(_)
             | Self::Requests => "peer",
             Self::Fault(fault) => blamed(fault.blame()),
@@ -222,6 +231,7 @@ impl Refusal {
             | Self::Requests => StatusCode::SERVICE_UNAVAILABLE,
             Self::RequestBody(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::RequestBodyIncomplete => StatusCode::BAD_REQUEST,
+            Self::Slow => StatusCode::REQUEST_TIMEOUT,
             Self::Grpc(refusal) => refusal.status(),
             Self::StreamTime | Self::Fault(Fault::HandlerTimeout | Fault::CpuTimeout) => {
                 StatusCode::GATEWAY_TIMEOUT
@@ -372,6 +382,7 @@ impl From<UpgradeError> for Refusal {
             // Of the versions of an alias, some have the handler.
             UpgradeError::NoHandler => Self::UpgradeRequired,
             UpgradeError::Full => Self::Full,
+            UpgradeError::Slow => Self::Slow,
             UpgradeError::BackedOff(left) => Self::BackedOff(left),
             UpgradeError::Fault(fault) => Self::Fault(fault),
             UpgradeError::Invalid(text) => Self::Answer(text),

@@ -111,11 +111,10 @@ impl Interface {
 
     /// Whether instances that make their calls in a style call it. The call of
     /// `hibernate` is an instance's last and has no other beside it, so every
-    /// instance can make it; and so is that of a plain HTTP handler, which has an
-    /// instance of its own.
+    /// instance can make it. A plain call that answers a request waits for its peer,
+    /// and would keep all others of an asynchronous instance from going on.
     fn is_called_in(&self, style: CallStyle) -> bool {
-        let is_alone = matches!(self.handler, Handler::Hibernation | Handler::Http);
-        self.style == style || is_alone && self.style == CallStyle::Plain
+        self.style == style || self.handler == Handler::Hibernation
     }
 }
 
@@ -316,19 +315,16 @@ mod tests {
                 CallStyle::Async,
                 CallStyle::Async,
             ),
-            (
-                vec![ASYNC_WEBSOCKET, HTTP],
-                CallStyle::Async,
-                CallStyle::Plain,
-            ),
         ] {
             let handlers = of(&exports).unwrap();
             assert_eq!(handlers.get(Handler::Http), Some(http), "{exports:?}");
             assert_eq!(handlers.call_style(), style, "{exports:?}");
         }
         assert_eq!(of(&[HTTP, ASYNC_HTTP]), Err(Unserved::BothHandlers));
-        let uncalled = Unserved::NotCalled(vec![ASYNC_HTTP.to_owned()]);
-        assert_eq!(of(&[WEBSOCKET, ASYNC_HTTP]), Err(uncalled));
+        for (served, other) in [(WEBSOCKET, ASYNC_HTTP), (ASYNC_WEBSOCKET, HTTP)] {
+            let uncalled = Unserved::NotCalled(vec![other.to_owned()]);
+            assert_eq!(of(&[served, other]), Err(uncalled));
+        }
         for other in [
             "wasi:http/handler@0.3.0-rc-2026-03-15",
             "wasi:http/incoming-handler@0.1.0",

@@ -2,8 +2,8 @@
 //!
 //! It has a seat of an instance until its answer is written. Without affinity that
 //! is an instance which has no connections; with it, the one that has the state of
-//! the request's value, and the whole answer has then to be written within
-//! `handler_timeout`, because the events of connections wait for it.
+//! the request's value. The events of connections wait there for a plain call, so it
+//! has `handler_timeout` for all of its answer, and its peer as much for the rest.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,13 +17,12 @@ use openline_core::limits::AFFINITY_BYTES_MAX;
 use super::accepted::Unseated;
 use super::alias::{Alias, UPGRADE_TRIES_MAX};
 use super::split::{Split, point_of};
+use crate::contract::handlers::CallStyle;
+use crate::instance::exchange::progress::{NO_END, Times};
 use crate::instance::exchange::{Exchange, Request, RequestBody, ResponseBody};
 use crate::instance::live::CHANNELS_KEY;
 use crate::pool::version::UpgradeError;
 use crate::sync::{self, Ordering};
-
-/// How long an exchange lasts at most that may last for as long as it likes.
-const NO_END: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
 
 /// The value of a request that chooses an instance.
 pub type ValueOf<'a> = &'a (dyn Fn(&Affinity) -> Result<String, NoValue> + Send + Sync);
@@ -35,6 +34,20 @@ pub struct Asked {
     pub request: http::Request<RequestBody>,
     /// Whether the peer reaches the host by HTTPS.
     pub is_https: bool,
+    /// How long its body ends at the latest after the last piece; none if there is no
+    /// bound.
+    pub silence: Option<Duration>,
+}
+
+/// What a function needs of a request's body before its call begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Beginning {
+    /// Nothing: its instances do other things meanwhile.
+    Nothing,
+    /// Its first piece: the call takes an instance for itself.
+    Piece,
+    /// All of it, if it is not too large: the events of connections wait for the call.
+    Whole,
 }
 
 /// A function's answer to a request.
@@ -81,27 +94,48 @@ impl Alias {
         value_of: ValueOf<'_>,
     ) -> Result<Answered, UpgradeError> {
         let split = self.split();
-        let has_affinity = split.affinity.is_some();
         let (timeout, limits) = (split.limits.upgrade_timeout, &split.limits);
         let stream_time = match limits.stream_time {
             Duration::ZERO => NO_END,
             time => time,
         };
-        let exchange = Exchange::new(has_affinity, limits.handler_timeout, stream_time);
+        let exchange = Exchange::new(Times {
+            handler_timeout: limits.handler_timeout,
+            stream_time,
+            silence: asked.silence,
+        });
         let request = Box::new(Request {
             request: asked.request,
             is_https: asked.is_https,
             exchange: Arc::clone(&exchange),
         });
-        let asking = self.ask(request, value_of);
-        let mut asking = std::pin::pin!(asking);
-        if let Ok(answered) = sync::timeout(timeout, asking.as_mut()).await {
-            return answered;
+        let asking = async {
+            let mut asking = std::pin::pin!(self.ask(request, value_of));
+            if let Ok(answered) = sync::timeout(timeout, asking.as_mut()).await {
+                return answered;
+            }
+            match exchange.has_begun() {
+                // The driver bounds it from here on.
+                true => asking.await,
+                false => Err(UpgradeError::Full),
+            }
+        };
+        tokio::select! {
+            // Its function has seen an error, and may have answered anything.
+            biased;
+            () = exchange.displaced() => Err(UpgradeError::Slow),
+            answered = asking => answered,
         }
-        match exchange.has_begun() {
-            // The driver bounds it from here on.
-            true => asking.await,
-            false => Err(UpgradeError::Full),
+    }
+
+    /// What of a request's body is to be there before it asks for an answer.
+    pub fn beginning(&self) -> Beginning {
+        let split = self.split();
+        let mut versions = split.shares.iter();
+        match versions.any(|(version, _)| version.http_style() == Some(CallStyle::Plain)) {
+            false => Beginning::Nothing,
+            true if split.affinity.is_some() => Beginning::Whole,
+            true => Beginning::Piece,
         }
     }
 
@@ -112,7 +146,7 @@ impl Alias {
     ) -> Result<Answered, UpgradeError> {
         // Steps of 61 visit each of the hundred points once.
         let own_point = self.inspections.fetch_add(61, Ordering::Relaxed) % 100;
-        for _ in 0..UPGRADE_TRIES_MAX {
+        for tried in 0..UPGRADE_TRIES_MAX {
             let (generation, split) = self.led_now();
             let key = match &split.affinity {
                 Some(affinity) => {
@@ -129,7 +163,8 @@ impl Alias {
             // Counted meanwhile, so that the version is not removed unasked.
             let counted = version.count();
             let follows = split.migration == Migration::Pin;
-            match version.request(request, key.as_deref(), follows).await? {
+            let answer = version.request(request, key.as_deref(), follows, tried > 0);
+            match answer.await? {
                 Ok(response) => {
                     let served = Unseated {
                         counted,

@@ -18,6 +18,9 @@ pub(crate) enum End {
     Idle,
     /// A fault, with the callers that had a call in flight.
     Failed(Failure, Vec<Asker>),
+    /// A call has not noticed for too long that its peer has left, which is no fault:
+    /// any peer can leave. With all callers that had a call in flight.
+    Forsaken(Vec<Asker>),
 }
 
 /// Leaves no caller waiting, however the driver ends.

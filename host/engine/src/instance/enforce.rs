@@ -4,7 +4,7 @@
 
 use std::future::Future;
 use std::pin::{Pin, pin};
-use std::task::{Poll, Waker};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use openline_core::fault::Fault;
@@ -22,6 +22,14 @@ pub(crate) trait Due {
     /// When it must have, if it paused for the first time at `paused`. Asked at each
     /// pause; one that moves sees to it that the waker is woken.
     fn due(&self, paused: Instant, waker: &Waker) -> Instant;
+
+    /// Whether the call is late when it is due, and not what it waits for.
+    fn is_late(&self) -> bool {
+        true
+    }
+
+    /// The call has paused.
+    fn paused(&self, _: &mut Context<'_>) {}
 }
 
 /// So long after its first pause.
@@ -36,6 +44,14 @@ impl Due for Within {
 impl Due for Exchange {
     fn due(&self, _: Instant, waker: &Waker) -> Instant {
         Self::due(self, waker)
+    }
+
+    fn is_late(&self) -> bool {
+        Self::is_late(self)
+    }
+
+    fn paused(&self, cx: &mut Context<'_>) {
+        self.read_ahead(cx);
     }
 }
 
@@ -70,6 +86,7 @@ pub(crate) async fn enforce_due<T>(
                 Poll::Ready(result) => return Poll::Ready(result.map_err(Failure::from)),
                 Poll::Pending => run.clock.pause(),
             }
+            time.paused(cx);
         }
         let (paused, timer) = timeout.get_or_insert_with(|| {
             let now = Instant::now();
@@ -78,16 +95,17 @@ pub(crate) async fn enforce_due<T>(
                 Box::pin(tokio::time::sleep_until(time.due(now, cx.waker()))),
             )
         });
-        let due = time.due(*paused, cx.waker());
-        if due != timer.deadline() {
-            timer.as_mut().reset(due);
+        loop {
+            let due = time.due(*paused, cx.waker());
+            if due != timer.deadline() {
+                timer.as_mut().reset(due);
+            }
+            ready!(timer.as_mut().poll(cx));
+            if time.is_late() {
+                let fault = Fault::HandlerTimeout;
+                return Poll::Ready(Err(Failure { fault, cause: None }));
+            }
         }
-        timer.as_mut().poll(cx).map(|()| {
-            Err(Failure {
-                fault: Fault::HandlerTimeout,
-                cause: None,
-            })
-        })
     });
     // tokio makes a task pause that has done much at once. A guest could use up
     // that budget, for example by printing: each such pause would look like an

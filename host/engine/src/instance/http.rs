@@ -11,8 +11,9 @@ use wasmtime_wasi_http::p2::bindings::http::types as plain;
 use wasmtime_wasi_http::p3::bindings::http::types as asynchronous;
 use wasmtime_wasi_http::{Error, WasiBody, WasiHttpView, p3};
 
+use super::exchange::bodies::Awaited;
 use super::exchange::{
-    Awaited, Request, RequestBodyError, RequestOutcome, RequestReply, ResponseBody, WrittenBody,
+    Request, RequestBodyError, RequestOutcome, RequestReply, ResponseBody, WrittenBody,
 };
 use super::store::StoreData;
 
@@ -104,6 +105,7 @@ impl From<RequestBodyError> for Error {
             RequestBodyError::TooLarge(bytes) => Self::HttpRequestBodySize(Some(bytes)),
             RequestBodyError::Incomplete => Self::ConnectionTerminated,
             RequestBodyError::Malformed => Self::HttpProtocolError,
+            RequestBodyError::Slow => Self::ConnectionTimeout,
         }
     }
 }

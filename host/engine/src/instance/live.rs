@@ -43,8 +43,11 @@ pub(crate) struct Instance {
     /// It ends for another that waits, and answers that it is still writing have had
     /// their time.
     pub(crate) cut: AtomicBool,
-    /// What a plain call answers.
-    answering: Mutex<Weak<Exchange>>,
+    /// Others wait for its end.
+    is_hurried: AtomicBool,
+    /// What it answers: calls in flight, and answers that are still being written.
+    /// Some have ended.
+    exchanges: Mutex<Vec<Weak<Exchange>>>,
 }
 
 /// What the instances of a function without affinity are for. Connections and
@@ -78,28 +81,48 @@ impl Instance {
             streams: AtomicU32::new(0),
             broken: AtomicBool::new(false),
             cut: AtomicBool::new(false),
-            answering: Mutex::default(),
+            is_hurried: AtomicBool::new(false),
+            exchanges: Mutex::default(),
         }
     }
 
-    /// A plain call begins to answer a request.
+    /// A call begins to answer a request.
     pub(crate) fn answers(&self, exchange: &Arc<Exchange>) {
-        *self.answering.lock() = Arc::downgrade(exchange);
-    }
-
-    /// Another instance waits for its end: a plain call has no more time than if its
-    /// peer had left.
-    pub(crate) fn hurry(&self) {
-        let answering = self.answering.lock().upgrade();
-        if let Some(exchange) = answering {
-            exchange.forsake();
+        let mut exchanges = self.exchanges.lock();
+        // Now and then, so that it costs a call nothing.
+        if exchanges.len() == exchanges.capacity() {
+            exchanges.retain(|exchange| exchange.strong_count() > 0);
+        }
+        exchanges.push(Arc::downgrade(exchange));
+        drop(exchanges);
+        // Set before it is looked through.
+        if self.is_cut() || self.key.is_some() && self.is_ending() {
+            exchange.is_last();
         }
     }
 
-    /// The same for answers of calls that have returned, when that time is up.
+    /// What it answers now.
+    pub(crate) fn exchanges(&self) -> Vec<Arc<Exchange>> {
+        let exchanges = self.exchanges.lock();
+        exchanges.iter().filter_map(Weak::upgrade).collect()
+    }
+
+    /// Others wait for its end from now on. Answers whether they did not before.
+    pub(crate) fn hurry(&self) -> bool {
+        !self.is_hurried.swap(true, Ordering::Relaxed)
+    }
+
+    /// Displaces the peers of all that it answers.
     pub(crate) fn cut(&self) {
         self.cut.store(true, Ordering::Release);
+        for exchange in self.exchanges() {
+            exchange.displace();
+        }
         self.poller.wake();
+    }
+
+    pub(crate) fn is_cut(&self) -> bool {
+        self.cut.load(Ordering::Acquire)
     }
 
     /// Gives it a job, and has it done at once unless another task polls the
@@ -120,8 +143,16 @@ impl Instance {
     /// later jobs are given back then. It still does the job that it was made
     /// for, so that there is progress however many connections wait for a
     /// place.
+    ///
+    /// With affinity, the next instance of its value waits for it: no call waits for
+    /// its peer any more.
     pub(crate) fn end(&self) {
         self.ending.store(true, Ordering::Release);
+        if self.key.is_some() {
+            for exchange in self.exchanges() {
+                exchange.is_last();
+            }
+        }
         self.mailbox.end();
         self.poller.wake();
     }

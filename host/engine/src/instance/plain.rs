@@ -175,7 +175,8 @@ impl Guest {
             return Ok(Next::Job);
         };
         let exchange = Arc::clone(&request.exchange);
-        exchange.begin();
+        // With affinity, the events of connections wait for the call.
+        exchange.begin(seat.instance.key.is_some());
         seat.instance.answers(&exchange);
         let in_call = exchange.call();
         let arguments = match plain_arguments(self.store.data_mut(), request, &reply) {
@@ -202,12 +203,6 @@ impl Guest {
                 tracing::debug!(function = %program.name, "a call whose peer has left, or has the whole answer, has not returned");
                 // The peer may be there, and the place is for another that waits.
                 reply.give(RequestOutcome::Full);
-                seat.retire();
-                Ok(Next::End)
-            }
-            Err(failure) if failure.fault == Fault::HandlerTimeout && exchange.awaits_peer() => {
-                tracing::debug!(function = %program.name, "a request that others wait for has not come in time");
-                reply.give(RequestOutcome::Fault(failure.fault));
                 seat.retire();
                 Ok(Next::End)
             }

@@ -48,6 +48,12 @@ async fn drive_to_end(program: Arc<Program>, mut ended: Ended) {
     let end = end.unwrap_or_else(|panic| End::Failed(Failure::panicked(&*panic), Vec::new()));
     match end {
         End::Idle => tracing::debug!(function = %name, "an idle instance is dropped"),
+        End::Forsaken(askers) => {
+            let time = program.limits.handler_timeout;
+            tracing::warn!(function = %name, "a call whose peer has left has not returned for {time:?}: its instance ends");
+            let freed = ended.free();
+            askers.into_iter().for_each(|asker| asker.refuse(&freed));
+        }
         End::Failed(failure, askers) if failure.is_no_room() => {
             let cause = failure.describe();
             tracing::warn!(function = %name, "the host has no room for an instance: {cause}");

@@ -12,10 +12,11 @@
 //! version. Two versions' seats are never locked at once.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 
 use super::capacity::Pool;
 use super::keys::Locked;
@@ -28,6 +29,9 @@ use crate::instance::poller;
 use crate::instance::seat::{Keeper, Seat};
 use crate::instance::task;
 use crate::sync::{self, Ordering};
+
+/// How often slow peers are looked for while requests wait for seats, at least.
+const USHER_TIME: Duration = Duration::from_secs(1);
 
 /// What became of a wish for a seat.
 enum Sat {
@@ -89,6 +93,7 @@ impl Version {
         if !Arc::ptr_eq(version, self) && !wanted.follows && !instance.is_ending() {
             seats.end(instance);
             version.account(&seats);
+            version.hurry(instance);
         }
         if instance.is_ending() {
             return None;
@@ -123,7 +128,11 @@ impl Version {
             Ok(instance) => instance,
             Err(Full) if lane == Lane::Requests && seats.has_requests() => {
                 let (waiter, seat) = oneshot::channel();
-                seats.wait(waiter);
+                let is_first = seats.wait(waiter, wanted.has_waited);
+                drop(seats);
+                if is_first {
+                    sync::spawn(usher(Arc::downgrade(self)));
+                }
                 return Ok(Sat::Waits(seat));
             }
             Err(Full) => return Err(Full),
@@ -167,8 +176,12 @@ impl Version {
         }
         let instance = self.make(wanted.key, wanted.lane);
         seats.queue(&instance, self.keeper());
-        if seats.lacks_turns(self.instances_max()) {
-            self.hurry(seats.end_oldest());
+        let most = self.instances_max();
+        if seats.lacks_turns(most) {
+            seats.end_oldest();
+        }
+        if seats.instances() >= most {
+            self.hurry_all(seats);
         }
         Ok(instance)
     }
@@ -192,10 +205,14 @@ impl Version {
     /// waits until one is given back, after those that have waited for longer;
     /// none if it is to ask anew instead, because an instance has ended or another
     /// version has taken over.
-    pub(super) async fn seat_for_request(self: &Arc<Self>) -> Result<Option<Seat>, Full> {
+    pub(super) async fn seat_for_request(
+        self: &Arc<Self>,
+        has_waited: bool,
+    ) -> Result<Option<Seat>, Full> {
         let wanted = Wanted {
             joins: true,
             lane: Lane::Requests,
+            has_waited,
             ..Wanted::default()
         };
         match self.any_seat(wanted)? {
@@ -206,17 +223,23 @@ impl Version {
 
     /// Another instance waits for the end of this one. An answer may take long, so it
     /// gets no more time than one call.
-    fn hurry(&self, ending: Option<Arc<Instance>>) {
-        let Some(instance) = ending else { return };
-        if self.program.loaded.http().is_none() {
+    fn hurry(&self, instance: &Arc<Instance>) {
+        if !self.takes_requests() || !instance.hurry() {
             return;
         }
-        instance.hurry();
+        let instance = Arc::clone(instance);
         let time = self.program.limits.handler_timeout;
         sync::spawn(async move {
             sync::sleep(time).await;
             instance.cut();
         });
+    }
+
+    /// Others wait for the ends of those that are to end.
+    fn hurry_all(&self, seats: &Seats) {
+        if self.takes_requests() {
+            seats.ending().for_each(|instance| self.hurry(instance));
+        }
     }
 
     /// Reports what it has and wants after a change. Answers whether any
@@ -276,7 +299,12 @@ impl Version {
         let queued = self.unqueue(&mut keys, &mut seats);
         let waiting = seats.take_waiting();
         drop((seats, keys));
-        serving.iter().for_each(|instance| instance.end());
+        for instance in &serving {
+            instance.end();
+            if instance.key.is_some() {
+                self.hurry(instance);
+            }
+        }
         self.give_back(queued);
         send_away(waiting);
     }
@@ -315,6 +343,18 @@ impl Version {
         self.member.hand_out();
     }
 
+    /// Has the request ask anew that has waited for the longest. Called without the
+    /// locks.
+    fn send_first_away(&self) {
+        // One that has gone meanwhile is passed over.
+        loop {
+            let first = self.seats.lock().next_waiter();
+            if first.is_none_or(|waiter| waiter.send(None).is_ok()) {
+                return;
+            }
+        }
+    }
+
     /// How many instances there may be at once: `instances`, and fewer of those
     /// that take several places each, so that a function's part of the host's
     /// places is the same whatever its component is made of.
@@ -334,6 +374,29 @@ impl Version {
         } else {
             Seat::new(keeper, taken.instance)
         }
+    }
+}
+
+/// Displaces slow peers as long as requests wait for seats of a version.
+async fn usher(version: Weak<Version>) {
+    loop {
+        let Some(version) = version.upgrade() else {
+            return;
+        };
+        let Some(instances) = version.seats.lock().ushered() else {
+            return;
+        };
+        // A place that another function gives back tells nobody here.
+        if instances.len() < version.instances_max() && version.member.may_take() {
+            version.send_first_away();
+        }
+        let now = Instant::now();
+        let mut next = now + USHER_TIME;
+        for exchange in instances.iter().flat_map(|it| it.exchanges()) {
+            next = next.min(exchange.displace_if_slow(now));
+        }
+        drop((instances, version));
+        sync::sleep(next.saturating_duration_since(now)).await;
     }
 }
 
@@ -370,7 +433,8 @@ impl Pool for Version {
         seats.unqueue(&instance);
         seats.add(&instance, self.concurrency(instance.lane));
         if seats.lacks_turns(most) {
-            self.hurry(seats.end_oldest());
+            seats.end_oldest();
+            self.hurry_all(&seats);
         }
         self.member
             .begin(seats.holds(most), seats.ready(most).is_some());
@@ -382,8 +446,13 @@ impl Pool for Version {
 
     fn end_oldest(&self) {
         let mut seats = self.seats.lock();
-        self.hurry(seats.end_oldest());
+        seats.end_oldest();
+        self.hurry_all(&seats);
         self.account(&seats);
+    }
+
+    fn hurry(&self) {
+        self.hurry_all(&self.seats.lock());
     }
 }
 
@@ -415,13 +484,15 @@ impl Keeper for Version {
             keys.remove(instance);
         }
         let is_wanted = self.account(&seats);
-        // There is room for one more; with the last instance, none would come back.
+        // With the last instance, no seat would come back.
         let waiting = match seats.has_requests() {
-            true => seats.next_waiter().into_iter().collect(),
+            true => VecDeque::new(),
             false => seats.take_waiting(),
         };
         drop((seats, keys));
         send_away(waiting);
+        // There is room for one more.
+        self.send_first_away();
         self.commons.instance_ended();
         if is_wanted {
             self.begin_next(instance.key.is_some());

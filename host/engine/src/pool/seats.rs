@@ -28,6 +28,8 @@ pub(super) struct Seats {
     roomy: [Vec<Arc<Instance>>; 2],
     /// Requests that wait for a seat of their lane, the oldest first.
     waiting: VecDeque<Waiter>,
+    /// A task displaces slow peers, as long as requests wait.
+    is_ushering: bool,
     /// Those that are not live yet, in the order in which they begin.
     queued: VecDeque<Queued>,
 }
@@ -56,6 +58,8 @@ pub(crate) struct Wanted<'a> {
     pub(crate) follows: bool,
     /// Which instances it may have a seat in, without an affinity value.
     pub(crate) lane: Lane,
+    /// A request that has waited for a seat, and was sent to ask anew.
+    pub(crate) has_waited: bool,
 }
 
 /// No instance has room, and no more may be made.
@@ -150,13 +154,32 @@ impl Seats {
         self.all().any(|instance| instance.lane == Lane::Requests)
     }
 
-    /// A request waits for a seat.
-    pub(super) fn wait(&mut self, waiter: Waiter) {
-        // Those that have gone are at the end of a request's time, or few.
+    /// A request waits for a seat, before all others if it `has_waited`. Answers
+    /// whether a task is to usher from now on.
+    pub(super) fn wait(&mut self, waiter: Waiter, has_waited: bool) -> bool {
+        self.forget_gone();
+        match has_waited {
+            true => self.waiting.push_front(waiter),
+            false => self.waiting.push_back(waiter),
+        }
+        !std::mem::replace(&mut self.is_ushering, true)
+    }
+
+    /// Requests that have gone are at the end of their time, or few.
+    fn forget_gone(&mut self) {
         while self.waiting.front().is_some_and(oneshot::Sender::is_closed) {
             self.waiting.pop_front();
         }
-        self.waiting.push_back(waiter);
+    }
+
+    /// The live instances for requests, if a request waits for a seat; otherwise
+    /// nobody ushers any more.
+    pub(super) fn ushered(&mut self) -> Option<Vec<Arc<Instance>>> {
+        self.forget_gone();
+        self.is_ushering = !self.waiting.is_empty();
+        let is_of_requests = |it: &&Arc<Instance>| it.lane == Lane::Requests;
+        let ushered = || self.all().filter(is_of_requests).cloned().collect();
+        self.is_ushering.then(ushered)
     }
 
     /// The request that has waited for the longest.
@@ -246,6 +269,11 @@ impl Seats {
         }
         self.ending.extend(serving);
         all
+    }
+
+    /// Those that were told to end.
+    pub(super) fn ending(&self) -> impl Iterator<Item = &Arc<Instance>> {
+        self.ending.values()
     }
 
     /// All live instances, in no order.

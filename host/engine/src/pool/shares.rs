@@ -201,6 +201,12 @@ impl Shares {
         }
     }
 
+    /// The versions with instances that are to end.
+    pub(super) fn ending(&self) -> Vec<Arc<dyn Pool>> {
+        let ending = self.members.values().filter(|it| it.holds.ending > 0);
+        ending.filter_map(|it| it.pool.upgrade()).collect()
+    }
+
     /// Has the oldest instance of a version end, so that the function of a member
     /// gets its part. It is counted as ending at once, so that no other thread
     /// has one end for the same.

@@ -19,7 +19,7 @@ use super::commons::Commons;
 use super::seats::{Full, Seats, Wanted};
 use crate::contract::handlers::CallStyle;
 use crate::instance::exchange::{Exchange, Request, RequestOutcome, RequestReply, ResponseBody};
-use crate::instance::live::{Instance, Lane};
+use crate::instance::live::Instance;
 use crate::instance::mailbox::{InspectOutcome, Job, UpgradeOutcome};
 use crate::instance::program::Program;
 use crate::instance::seat::Seat;
@@ -58,6 +58,9 @@ pub enum UpgradeError {
     /// No instance has room; try again later.
     #[error("no instance has room")]
     Full,
+    /// The peer sends its request slowly, and others wait for the instance.
+    #[error("the request comes too slowly, and others wait for the instance")]
+    Slow,
     /// The function keeps failing; try again after this time.
     #[error("the function keeps failing")]
     BackedOff(Duration),
@@ -166,6 +169,11 @@ impl Version {
     /// Whether its component has an HTTP handler.
     pub fn takes_requests(&self) -> bool {
         self.program.loaded.http().is_some()
+    }
+
+    /// How its HTTP handler is called, if its component has one.
+    pub(crate) fn http_style(&self) -> Option<CallStyle> {
+        self.program.loaded.http()
     }
 
     /// Whether its component has a handler of channels.
@@ -302,6 +310,7 @@ impl Version {
         request: Box<Request>,
         key: Option<&str>,
         follows: bool,
+        has_waited: bool,
     ) -> Result<Result<Response<ResponseBody>, Box<Request>>, UpgradeError> {
         if !self.takes_requests() {
             return Err(UpgradeError::NoHandler);
@@ -313,11 +322,11 @@ impl Version {
             key,
             joins: true,
             follows,
-            lane: Lane::Connections,
+            ..Wanted::default()
         };
         let seat = match key {
             Some(_) => self.seat(wanted).map(Some),
-            None => self.seat_for_request().await,
+            None => self.seat_for_request(has_waited).await,
         };
         let Some(seat) = seat.map_err(|Full| UpgradeError::Full)? else {
             return Ok(Err(request));

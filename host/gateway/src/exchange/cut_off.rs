@@ -3,7 +3,7 @@
 use openline_engine::Unfinished;
 
 use crate::grpc::{GrpcRefusal, Violation};
-use crate::rescue::{BAD_ANSWER, Refusal, UNFINISHED};
+use crate::rescue::{BAD_ANSWER, PEER_SLOW, Refusal, UNFINISHED};
 
 /// An answer ends before its end; hyper then closes the TCP connection, or resets
 /// the stream, so that the peer does not take it for whole.
@@ -36,7 +36,8 @@ impl CutOff {
     /// The stable word.
     pub(super) fn label(&self) -> &'static str {
         match self {
-            Self::Unfinished(_) => UNFINISHED,
+            Self::Unfinished(Unfinished::Function(_)) => UNFINISHED,
+            Self::Unfinished(Unfinished::Slow) => PEER_SLOW,
             // The second is that of answers that are held, which end elsewhere.
             Self::StreamTime | Self::Ended => Refusal::StreamTime.label(),
             Self::Deadline => GrpcRefusal::Deadline.label(),
@@ -48,12 +49,12 @@ impl CutOff {
     /// Who can mend it.
     pub(super) fn blame(&self) -> &'static str {
         match self {
-            Self::Unfinished(_)
+            Self::Unfinished(Unfinished::Function(_))
             | Self::StreamTime
             | Self::Ended
             | Self::Message(_)
             | Self::NoStatus => "function",
-            Self::Deadline => "peer",
+            Self::Deadline | Self::Unfinished(Unfinished::Slow) => "peer",
             Self::Request(refusal) => refusal.blame(),
         }
     }

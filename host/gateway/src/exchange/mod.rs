@@ -2,13 +2,14 @@
 //! has let pass to the answer of the function.
 //!
 //! `request` makes what the function gets, `incoming` and `outgoing` are the bodies
-//! on their ways, `answer` checks what the function answers, and `ends` is the time for
+//! on their ways, `gathered` is what has come before the function is asked, `answer` checks what the function answers, and `ends` is the time for
 //! all of it. `watch` and `status` are for calls of gRPC. Bounded by
-//! `request_body_bytes` and `stream_time` of the function; no body is held whole.
+//! `request_body_bytes` and `stream_time` of the function; no large body is held whole.
 
 mod answer;
 mod cut_off;
 mod ends;
+mod gathered;
 mod incoming;
 mod outgoing;
 mod request;
@@ -32,6 +33,7 @@ use openline_engine::ResponseBody;
 use openline_engine::request::{Answered, Asked};
 
 use self::ends::Ends;
+use self::gathered::gather;
 use self::incoming::{Received, Terms};
 use self::watch::Watch;
 use crate::answer_body::AnswerBody;
@@ -74,6 +76,8 @@ pub(crate) async fn answer(
         is_call: call.is_some(),
     };
     let (asked, received) = asked((parts, is_https), body, terms)?;
+    let asking = begun(asked, &service, &received);
+    let asked = ends.bound(asking).await??;
     let value_of = |affinity: &Affinity| values.of(affinity);
     let answered = ends.bound(alias.request(asked, &value_of)).await?;
     // The function has seen an error, and may have answered anything.
@@ -125,7 +129,22 @@ fn asked(
 ) -> Result<(Asked, Received), Refusal> {
     let (body, received) = incoming::receive(body, &parts.headers, terms)?;
     let request = http::Request::from_parts(parts, body);
-    Ok((Asked { request, is_https }, received))
+    let asked = Asked {
+        request,
+        is_https,
+        // Between messages the peer of a call may be silent.
+        silence: (!terms.is_call).then_some(terms.patience),
+    };
+    Ok((asked, received))
+}
+
+/// Waits for the beginning of the body that the function needs.
+async fn begun(mut asked: Asked, service: &Service, received: &Received) -> Result<Asked, Refusal> {
+    let beginning = service.alias.beginning();
+    let gathered = gather(asked.request, beginning, &service.budget).await;
+    let refusal = || received.refusal();
+    asked.request = gathered.map_err(|_| refusal().unwrap_or(Refusal::RequestBodyIncomplete))?;
+    Ok(asked)
 }
 
 /// What a function has answered.

@@ -10,6 +10,8 @@ use http::{Response, StatusCode};
 use http_body_util::Full;
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 
+use openline_engine::Unfinished;
+
 use super::cut_off::CutOff;
 use crate::grpc::{STATUS, Violation};
 use crate::request_id::RequestId;
@@ -50,7 +52,8 @@ impl Code {
             // answers no requests.
             404 | 405 | 426 => Self::Unimplemented,
             // A message is too large, or the peer asks too much; both are limits.
-            413 | 429 => Self::ResourceExhausted,
+            // So is the time of a peer for whose instance others wait.
+            408 | 413 | 429 => Self::ResourceExhausted,
             // The function failed, or its answer is not valid; or the host failed. It
             // may have done its work, so UNAVAILABLE, which clients try again, is
             // wrong.
@@ -106,8 +109,12 @@ fn refused(refusal: &Refusal, id: RequestId) -> Answer {
 fn code_of(why: &CutOff) -> Code {
     use Violation::{Flag, TooLarge, Truncated};
     match why {
-        CutOff::Unfinished(_) | CutOff::Message(Flag(_) | Truncated) => Code::Internal,
-        CutOff::Message(TooLarge(_)) => Code::ResourceExhausted,
+        CutOff::Unfinished(Unfinished::Function(_)) | CutOff::Message(Flag(_) | Truncated) => {
+            Code::Internal
+        }
+        CutOff::Message(TooLarge(_)) | CutOff::Unfinished(Unfinished::Slow) => {
+            Code::ResourceExhausted
+        }
         CutOff::StreamTime | CutOff::Ended | CutOff::Deadline => Code::DeadlineExceeded,
         // As proxies do.
         CutOff::NoStatus => Code::Unknown,
@@ -119,7 +126,9 @@ fn code_of(why: &CutOff) -> Code {
 pub(super) fn trailers(why: &CutOff, id: RequestId) -> HeaderMap {
     let text = match why {
         // The log has its cause.
-        CutOff::Unfinished(_) => "the function has not finished its answer".into(),
+        CutOff::Unfinished(Unfinished::Function(_)) => {
+            "the function has not finished its answer".into()
+        }
         CutOff::Message(violation) => format!("in the function's answer, {violation}"),
         other => other.to_string(),
     };

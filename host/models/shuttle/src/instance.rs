@@ -4,7 +4,7 @@
 pub(crate) mod asker;
 #[path = "../../../engine/src/instance/end.rs"]
 pub(crate) mod end;
-#[path = "../../../engine/src/instance/exchange.rs"]
+#[path = "../../../engine/src/instance/exchange/mod.rs"]
 #[expect(unreachable_pub, reason = "the engine shows it to the gateway")]
 pub(crate) mod exchange;
 #[path = "../../../engine/src/instance/faults.rs"]

@@ -16,7 +16,7 @@ use super::flight::{Completion, Flight};
 use super::late::{Begun, BegunCall};
 use super::start::{Call, Returned, Starter};
 use crate::contract::convert::{judge, verdict};
-use crate::contract::exports::{AsyncExports, HttpExport};
+use crate::contract::exports::AsyncExports;
 use crate::instance::asker::Asker;
 use crate::instance::exchange::Exchange;
 use crate::instance::idleness::{Idleness, Wake};
@@ -110,8 +110,7 @@ impl<'a> Calls<'a> {
             }
             // With affinity, connections wait for the end of this instance, and others
             // may: they do not wait for answers that are still being written.
-            let has_time =
-                self.instance.key.is_none() && !self.instance.cut.load(Ordering::Acquire);
+            let has_time = self.instance.key.is_none() && !self.instance.is_cut();
             let is_awaited = self.instance.is_ending() && !has_time;
             let busy = self.in_flight > 0 || is_writing && !is_awaited;
             match self
@@ -238,13 +237,12 @@ impl<'a> Calls<'a> {
                 let streams = self.instance.streams.load(Ordering::Acquire);
                 let is_alone = self.in_flight == 1 && streams == 0;
                 let exchange = Arc::clone(&request.exchange);
-                if matches!(self.starter.exports.http, Some(HttpExport::Plain(_))) {
-                    self.instance.answers(&exchange);
-                }
+                exchange.begin(false);
+                self.instance.answers(&exchange);
                 self.slots[slot].exchange = Some(exchange);
-                self.flight.askers.lock()[slot] = Some(Asker::Request(seat, reply.clone()));
+                self.flight.askers.lock()[slot] = Some(Asker::Request(seat, reply));
                 self.refuel()?;
-                self.slots[slot].call = Some(self.starter.request(*request, &reply, is_alone)?);
+                self.slots[slot].call = Some(self.starter.request(*request, is_alone)?);
                 return self.poll_slot(slot);
             }
             Job::Inspect(inspection, seat, reply) => {

@@ -68,10 +68,16 @@ pub(crate) async fn drive(program: &Arc<Program>, instance: &Arc<Instance>) -> E
             break ended;
         }
     };
+    // Before the store is dropped, which ends all of them.
+    let is_forsaken = instance
+        .exchanges()
+        .iter()
+        .any(|it| it.is_forsaken_for_long());
     drop(breaking);
     drop(store);
     let failure = match ended {
         Ok(Stop::Idle) => return End::Idle,
+        Ok(Stop::TimedOut) if is_forsaken => return End::Forsaken(flight.take_askers()),
         Ok(Stop::TimedOut) => Failure {
             fault: Fault::HandlerTimeout,
             cause: None,

@@ -14,12 +14,10 @@ use wasmtime::component::{Accessor, Resource};
 
 use crate::contract::bindings::{MessageOwned, firewall};
 use crate::contract::convert::{Decision, called, close_arguments, inspected, owned, request};
-use crate::contract::exports::{
-    AsyncExports, AsyncHttpExport, HttpExport, PlainHttpExport, WebSocketExports,
-};
+use crate::contract::exports::{AsyncExports, HttpExport, WebSocketExports};
 use crate::contract::handles::Handle;
-use crate::instance::exchange::{Exchange, Request, RequestReply, WrittenBody};
-use crate::instance::http::{async_answer, async_argument, plain_arguments, refused};
+use crate::instance::exchange::{Exchange, Request, WrittenBody};
+use crate::instance::http::{async_answer, async_argument, refused};
 use crate::instance::imports::published;
 use crate::instance::store::StoreData;
 
@@ -65,29 +63,11 @@ impl<'a> Starter<'a> {
         }))
     }
 
-    pub(super) fn request(
-        &self,
-        request: Request,
-        reply: &RequestReply,
-        is_alone: bool,
-    ) -> wasmtime::Result<Call<'a>> {
+    pub(super) fn request(&self, request: Request, is_alone: bool) -> wasmtime::Result<Call<'a>> {
+        let Some(HttpExport::Async(export)) = self.exports.http else {
+            return Err(wasmtime::Error::msg("no HTTP handler"));
+        };
         let exchange = Arc::clone(&request.exchange);
-        exchange.begin();
-        match self.exports.http {
-            Some(HttpExport::Async(export)) => {
-                self.asynchronous(export, (request, is_alone), exchange)
-            }
-            Some(HttpExport::Plain(export)) => self.plain(export, request, &exchange, reply),
-            None => Err(wasmtime::Error::msg("no HTTP handler")),
-        }
-    }
-
-    fn asynchronous(
-        &self,
-        export: AsyncHttpExport,
-        (request, is_alone): (Request, bool),
-        exchange: Arc<Exchange>,
-    ) -> wasmtime::Result<Call<'a>> {
         let accessor = self.accessor;
         let (call, transfer) = accessor.with(|mut access| {
             let mut store = access.as_context_mut();
@@ -104,29 +84,6 @@ impl<'a> Starter<'a> {
                 }
                 (Err(code),) => Ok(Returned::Unanswered(refused(&code))),
             }
-        }))
-    }
-
-    /// A plain handler of an asynchronous function, which has an instance of its own:
-    /// nothing waits for it.
-    fn plain(
-        &self,
-        export: PlainHttpExport,
-        request: Request,
-        exchange: &Arc<Exchange>,
-        reply: &RequestReply,
-    ) -> wasmtime::Result<Call<'a>> {
-        let accessor = self.accessor;
-        let in_call = exchange.call();
-        let call = accessor.with(|mut access| {
-            let mut store = access.as_context_mut();
-            let arguments = plain_arguments(store.data_mut(), request, reply)?;
-            export.start_call_concurrent(store, arguments)
-        })?;
-        Ok(Box::pin(async move {
-            export.finish_call_concurrent(accessor, call).await?;
-            in_call.returned();
-            Ok(Returned::Work)
         }))
     }
 
