@@ -1,6 +1,8 @@
 //! Peers that send or read slowly: plain functions, whose calls wait for them, serve
 //! others all the same.
 
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
 use super::*;
 use crate::harness::runtime;
 
@@ -156,5 +158,62 @@ async fn what_a_deploy_has_replaced_keeps_no_place_for_slow_peers() {
         assert_eq!(client.ask("one").await, "one", "{component}");
         let end = within("the end", stream.frame()).await;
         assert!(end.unwrap().is_err(), "{component}");
+    }
+}
+
+/// One stream that is not read ends, and the others of its TCP connection go on.
+#[tokio::test]
+async fn a_stream_that_is_not_read_ends_alone() {
+    let host = host(ASYNC).server(|server| server.request_timeout = Duration::from_millis(200));
+    let host = host.start().await;
+    let stream = TcpStream::connect(host.address).await.unwrap();
+    let mut builder = http2::Builder::new(TokioExecutor::new());
+    builder.initial_stream_window_size(16 * 1024);
+    let handshake = builder.handshake::<_, Body>(TokioIo::new(stream));
+    let (mut sender, connection) = handshake.await.unwrap();
+    tokio::spawn(connection);
+    let mut ask = async |path: &str| {
+        let uri = format!("http://{}{path}", host.address);
+        let request = Request::builder().uri(uri).body(none()).unwrap();
+        within("an answer", sender.send_request(request))
+            .await
+            .unwrap()
+    };
+    let unread = ask("/length/1000000/1000000").await;
+    let mut read = ask("/forever?pause=10").await.into_body();
+    // The function learns that its peer is not there.
+    let ended = async {
+        while refused(&host, "peer_gone") == 0 {
+            assert!(piece(&mut read).await.is_some());
+        }
+    };
+    within("the unread one to end", ended).await;
+    for _ in 0..10 {
+        assert!(piece(&mut read).await.is_some(), "the other goes on");
+    }
+    let body = within("the end", unread.into_body().collect()).await;
+    assert!(body.is_err());
+    assert_eq!(ask("/hello").await.status(), 200);
+}
+
+/// The kernel takes much of an answer; a peer that reads slowly, and steadily, is not
+/// one that does not read.
+#[tokio::test]
+async fn a_peer_that_reads_slowly_gets_all_of_its_answer() {
+    const BYTES: usize = 6_000_000;
+    let host = host(ASYNC).server(|server| server.request_timeout = Duration::from_millis(500));
+    let host = host.start().await;
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(64 * 1024).unwrap();
+    let mut socket = socket.connect(host.address).await.unwrap();
+    let request = format!("GET /length/{BYTES}/{BYTES} HTTP/1.1\r\nHost: a\r\n\r\n");
+    socket.write_all(request.as_bytes()).await.unwrap();
+    let (mut read, mut buffer) = (0, vec![0; 16 * 1024]);
+    let mut pace = tokio::time::interval(Duration::from_millis(20));
+    while read < BYTES {
+        pace.tick().await;
+        let bytes = within("bytes", socket.read(&mut buffer)).await.unwrap();
+        assert!(bytes > 0, "it ends after {read} bytes");
+        read += bytes;
     }
 }

@@ -15,6 +15,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use openline_core::config::Listener;
+#[cfg(target_os = "linux")]
+use socket2::SockRef;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::time::Instant;
 
@@ -43,6 +45,12 @@ const FILES_RESERVED: u64 = 192;
 /// compiler takes a dozen for a moment when it starts.
 const FILES_OF_REST: u64 = 64;
 
+/// How much the kernel takes of a TCP connection before the network has room, in
+/// bytes. It takes up to megabytes otherwise, and tells that it has room again when a
+/// third of that is gone: a peer that reads slowly would not be seen to read.
+#[cfg(target_os = "linux")]
+const UNSENT_BYTES: u32 = 128 * 1024;
+
 /// Opens the listening socket.
 pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = if address.is_ipv4() {
@@ -52,6 +60,9 @@ pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     }?;
     // A restarted host gets its port back at once.
     socket.set_reuseaddr(true)?;
+    // The TCP connections that it accepts have the option, too.
+    #[cfg(target_os = "linux")]
+    SockRef::from(&socket).set_tcp_notsent_lowat(UNSENT_BYTES)?;
     socket.bind(address)?;
     socket.listen(BACKLOG)
 }

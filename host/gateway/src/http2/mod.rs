@@ -7,9 +7,10 @@
 //! Bounded: `http2_streams` at once; [`SEND_BYTES`] of each wait to be sent;
 //! [`CANCELLED_MAX`] requests that the peer has not waited for. An answer that
 //! its peer does not read, and a TCP connection without requests, are given
-//! the same time as over HTTP/1.1.
+//! the same time as over HTTP/1.1; then the stream ends, or the TCP connection.
 
 mod closing;
+mod stops;
 mod streams;
 
 use std::sync::Arc;
@@ -19,7 +20,7 @@ use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::server::conn::http2;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use openline_admission::peer::Peer;
 use openline_core::config::ServerConfig;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -35,6 +36,7 @@ use crate::reserved::Answer;
 use crate::upgrade::{Stream, WRITE_BYTES};
 
 use closing::Closing;
+use stops::Spawner;
 use streams::{Active, Streams, Tracked};
 
 /// How much a peer may send on a stream before the host reads, in bytes: what
@@ -106,10 +108,7 @@ where
             tracing::debug!(%peer, "closed: its place was needed");
             return;
         }
-        () = streams.unread(patience) => {
-            tracing::debug!(%peer, "a peer does not read its answers");
-            return;
-        }
+        () = streams.stop_unread(patience) => return,
         () = streams.cancelled() => {
             tracing::debug!(%peer, "closed: the peer cancels its requests");
             return;
@@ -123,7 +122,7 @@ where
                 biased;
                 ended = connection => ended,
                 () = permit.slot().closed() => return,
-                () = streams.unread(patience) => return,
+                () = streams.stop_unread(patience) => return,
                 () = streams.cancelled() => return,
                 // A peer may not answer, or keep a stream whose end it takes no
                 // bytes of.
@@ -150,10 +149,10 @@ async fn idle_or_draining(
     }
 }
 
-fn builder(config: &ServerConfig) -> http2::Builder<TokioExecutor> {
+fn builder(config: &ServerConfig) -> http2::Builder<Spawner> {
     let streams = config.http2_streams;
     let window = streams.saturating_mul(STREAM_WINDOW * WINDOW_FACTOR);
-    let mut builder = http2::Builder::new(TokioExecutor::new());
+    let mut builder = http2::Builder::new(Spawner);
     builder
         .timer(TokioTimer::new())
         .enable_connect_protocol()

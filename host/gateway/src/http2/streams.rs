@@ -21,6 +21,7 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use super::stops::Stop;
 use super::{CANCELLED_MAX, FRAME_BYTES};
 use crate::answer_body::AnswerBody;
 use crate::exchange::CutOff;
@@ -43,11 +44,18 @@ struct State {
     upgraded: usize,
     /// When there was last one, or the peer was told that there may be no more.
     since: Instant,
-    /// Answers that are not sent, by number, with the time of each.
-    unread: BTreeMap<u64, Instant>,
+    /// Answers that are not sent, by number.
+    unread: BTreeMap<u64, Unread>,
     number: u64,
     /// Requests that were cancelled, less those that were not; not below 0.
     cancelled: usize,
+}
+
+/// An answer that is not sent.
+#[derive(Debug)]
+struct Unread {
+    since: Instant,
+    stop: Option<Arc<Stop>>,
 }
 
 /// A request, from its head to its answer; or to the end of its WebSocket.
@@ -69,6 +77,7 @@ pub(crate) struct Tracked {
     rest: Bytes,
     streams: Arc<Streams>,
     number: u64,
+    stop: Option<Arc<Stop>>,
     /// For an answer that comes bit by bit: its stream, and its place.
     held: Option<(Arc<Active>, Option<Place>)>,
 }
@@ -135,15 +144,29 @@ impl Streams {
         self.state.lock().since = Instant::now();
     }
 
-    /// Waits until an answer is too old to be read.
-    pub(super) async fn unread(&self, patience: Duration) {
+    /// Ends streams whose answers are too old to be read, and returns where that is
+    /// not possible.
+    pub(super) async fn stop_unread(&self, patience: Duration) {
         loop {
-            let oldest = self.state.lock().unread.values().min().copied();
-            if oldest.is_some_and(|oldest| oldest.elapsed() >= 2 * patience) {
+            if !self.stop_old(2 * patience) {
                 return;
             }
             tokio::time::sleep(patience).await;
         }
+    }
+
+    /// Ends those that have waited for so long; `false` if one cannot be ended.
+    fn stop_old(&self, time: Duration) -> bool {
+        let state = self.state.lock();
+        let mut old = state.unread.iter();
+        old.all(|(number, unread)| {
+            if unread.since.elapsed() < time {
+                return true;
+            }
+            let stop = unread.stop.as_ref();
+            tracing::debug!(number, "a peer does not read an answer");
+            stop.map(|stop| stop.stop()).is_some()
+        })
     }
 
     /// Waits until the peer has cancelled too many requests.
@@ -205,14 +228,25 @@ impl Tracked {
         let mut state = streams.state.lock();
         state.number += 1;
         let number = state.number;
-        state.unread.insert(number, Instant::now());
+        let stop = Stop::of_this_stream();
+        state.unread.insert(number, Unread::now(stop.as_ref()));
         drop(state);
         Self {
             body: body.into(),
             rest: Bytes::new(),
             streams: Arc::clone(streams),
             number,
+            stop,
             held,
+        }
+    }
+}
+
+impl Unread {
+    fn now(stop: Option<&Arc<Stop>>) -> Self {
+        Self {
+            since: Instant::now(),
+            stop: stop.cloned(),
         }
     }
 }
@@ -238,7 +272,10 @@ impl Body for Tracked {
                 let mut state = self.streams.state.lock();
                 match &polled {
                     Poll::Pending => state.unread.remove(&self.number),
-                    Poll::Ready(_) => state.unread.insert(self.number, Instant::now()),
+                    Poll::Ready(_) => {
+                        let unread = Unread::now(self.stop.as_ref());
+                        state.unread.insert(self.number, unread)
+                    }
                 };
             }
             match ready!(polled) {

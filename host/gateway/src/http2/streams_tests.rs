@@ -37,7 +37,7 @@ fn is_idle(streams: &Streams) -> bool {
 
 /// Whether an answer has waited for twice the half of an hour.
 fn is_unread(streams: &Streams) -> bool {
-    streams.unread(HOUR / 2).now_or_never().is_some()
+    streams.stop_unread(HOUR / 2).now_or_never().is_some()
 }
 
 fn is_cancelled(streams: &Streams) -> bool {
@@ -156,7 +156,7 @@ async fn an_answer_is_unread_until_it_is_sent_or_given_up() {
     assert!(!is_unread(&streams), "they are new");
     let age = |number: u64| {
         let mut state = streams.state.lock();
-        *state.unread.get_mut(&number).unwrap() = an_hour_ago();
+        state.unread.get_mut(&number).unwrap().since = an_hour_ago();
     };
     age(first.number);
     assert!(is_unread(&streams));
