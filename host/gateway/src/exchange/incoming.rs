@@ -18,12 +18,12 @@ use http::HeaderMap;
 use http::header::CONTENT_LENGTH;
 use http_body_util::BodyExt;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
+use openline_core::headers::strip_trailers;
 use openline_core::limits::FunctionLimits;
 use openline_engine::{RequestBody, RequestBodyError};
 use sha2::{Digest, Sha256};
 use tokio::time::{Instant, Sleep};
 
-use super::trailers;
 use crate::grpc::{Framing, GrpcRefusal, Violation};
 use crate::rescue::Refusal;
 
@@ -231,7 +231,7 @@ impl Body for Receiving {
         match frame {
             Some(Ok(mut frame)) => {
                 if let Some(found) = frame.trailers_mut() {
-                    trailers::strip(found);
+                    strip_trailers(found);
                 }
                 match frame.data_ref().map(|data| self.take(data)) {
                     Some(Err(error)) => self.fail(error),

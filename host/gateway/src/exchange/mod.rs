@@ -13,7 +13,6 @@ mod incoming;
 mod outgoing;
 mod request;
 pub(crate) mod status;
-mod trailers;
 mod watch;
 
 use std::sync::Arc;
