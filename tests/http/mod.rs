@@ -8,6 +8,7 @@ mod calling;
 mod ending;
 mod holding;
 mod seen;
+mod strict;
 
 use std::net::SocketAddr;
 use std::time::Duration;

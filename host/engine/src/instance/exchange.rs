@@ -410,8 +410,13 @@ impl Body for ResponseBody {
         match polled {
             Poll::Pending => Poll::Pending,
             Poll::Ready(Some(Ok(frame))) => {
-                if let (Some(left), Some(data)) = (&mut self.left, frame.data_ref()) {
-                    *left = left.saturating_sub(data.len() as u64);
+                if let (Some(left), Some(data)) = (self.left, frame.data_ref()) {
+                    // The rest would be read as the next answer, or be an error of
+                    // HTTP/2 without the function's name.
+                    let Some(left) = left.checked_sub(data.len() as u64) else {
+                        return self.unfinished("it has more bytes than it announces".into());
+                    };
+                    self.left = Some(left);
                 }
                 if frame.is_trailers() {
                     self.is_over = true;

@@ -17,13 +17,14 @@ use futures_util::task::AtomicWaker;
 use http::HeaderMap;
 use http::header::CONTENT_LENGTH;
 use http_body_util::BodyExt;
-use hyper::body::{Body, Frame, Incoming, SizeHint};
+use hyper::body::{Body, Frame, SizeHint};
 use openline_core::headers::strip_trailers;
 use openline_core::limits::FunctionLimits;
 use openline_engine::{RequestBody, RequestBodyError};
 use sha2::{Digest, Sha256};
 use tokio::time::{Instant, Sleep};
 
+use crate::arriving::Arriving;
 use crate::grpc::{Framing, GrpcRefusal, Violation};
 use crate::rescue::Refusal;
 
@@ -60,7 +61,7 @@ pub(super) struct Terms<'a> {
 }
 
 struct Receiving {
-    body: Incoming,
+    body: Arriving,
     left: u64,
     received: Received,
     signed: Option<Box<Signed>>,
@@ -94,7 +95,7 @@ struct Signed {
 /// the function is asked, and before the peer sends it if it waits for
 /// `100 Continue`.
 pub(super) fn receive(
-    body: Incoming,
+    body: Arriving,
     headers: &HeaderMap,
     terms: Terms<'_>,
 ) -> Result<(RequestBody, Received), Refusal> {

@@ -22,7 +22,6 @@ use http::Response;
 use http::header::SET_COOKIE;
 use http::request::Parts;
 use http_body_util::{BodyExt, Full};
-use hyper::body::Incoming;
 use openline_admission::admit::Places;
 use openline_admission::services::Service;
 use openline_core::affinity::Affinity;
@@ -34,6 +33,7 @@ use self::ends::Ends;
 use self::incoming::{Received, Terms};
 use self::watch::Watch;
 use crate::answer_body::AnswerBody;
+use crate::arriving::Arriving;
 use crate::gateway::{Gateway, Place};
 use crate::grpc::{Call, Form};
 use crate::held::Holding;
@@ -47,7 +47,7 @@ pub(crate) use request::Ready;
 pub(crate) async fn answer(
     gateway: &Arc<Gateway>,
     ready: Ready,
-    body: Incoming,
+    body: Arriving,
     place: Place,
 ) -> Result<Exchanged, Refusal> {
     let Ready {
@@ -119,7 +119,7 @@ pub(crate) async fn answer(
 /// What the function is asked, and how the body of that fares.
 fn asked(
     (parts, is_https): (Parts, bool),
-    body: Incoming,
+    body: Arriving,
     terms: Terms<'_>,
 ) -> Result<(Asked, Received), Refusal> {
     let (body, received) = incoming::receive(body, &parts.headers, terms)?;
