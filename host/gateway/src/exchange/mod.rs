@@ -103,7 +103,10 @@ pub(crate) async fn answer(
         })));
     }
     let watch = match call.map(|_| Form::of(&mut head)) {
-        Some(Form::Messages) => Some(Watch::new(split.limits.message_bytes, received)),
+        Some(Form::Messages) => {
+            received.is_answered();
+            Some(Watch::new(split.limits.message_bytes, received))
+        }
         Some(Form::Whole) => {
             ends.bound(ended(&mut body)).await??;
             return Ok(Exchanged::all(head));
