@@ -41,8 +41,6 @@ pub(crate) struct Ending {
     /// Its answer over HTTP/1.0 has an end only by a close.
     is_old: AtomicBool,
     is_by_close: AtomicBool,
-    /// Its body was not read when its answer began, and is too large for the host.
-    is_unread: AtomicBool,
 }
 
 impl Ending {
@@ -62,10 +60,9 @@ impl Ending {
         if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
             return;
         }
-        if self.reading.lock().as_ref().is_some_and(|it| it.ends()) {
+        if self.is_unread() {
             let close = HeaderValue::from_static("close");
             answer.headers_mut().append(CONNECTION, close);
-            self.is_unread.store(true, Ordering::Relaxed);
         }
         let has_length = || {
             let is_known = answer.body().size_hint().exact().is_some();
@@ -75,6 +72,11 @@ impl Ending {
         if is_written && self.is_old.load(Ordering::Relaxed) && !has_length() {
             self.is_by_close.store(true, Ordering::Relaxed);
         }
+    }
+
+    /// Whether the body of the last request is not read, and too large for the host.
+    fn is_unread(&self) -> bool {
+        self.reading.lock().as_ref().is_some_and(|it| it.ends())
     }
 
     /// Reads what is left of the body of a request; never ready.
@@ -98,7 +100,7 @@ impl Ending {
         if !is_shut && self.is_by_close.load(Ordering::Relaxed) {
             stream.reset();
         }
-        if is_shut && (is_misread || self.is_unread.load(Ordering::Relaxed)) {
+        if is_shut && (is_misread || self.is_unread()) {
             tokio::select! {
                 biased;
                 () = slot.closed() => {}
