@@ -132,6 +132,6 @@ async fn a_function_without_grpc_gets_no_more_than_from_other_requests() {
         drop(sender);
         let body = answer.into_body();
         let passed = within("the end", http_body_util::BodyExt::collect(body)).await;
-        assert!(passed.is_err(), "{component}");
+        assert!(passed.is_err(), "{component}: all of it has passed");
     }
 }
