@@ -5,6 +5,7 @@ use prost::Message as _;
 use tonic::Code;
 
 use super::calls::spoken;
+use super::raw::{Raw, message, whole};
 use super::*;
 
 const MIB: usize = 1 << 20;
@@ -73,26 +74,64 @@ async fn a_message_of_an_answer_at_its_bytes_and_past_them() {
 }
 
 #[tokio::test]
-async fn the_messages_of_a_request_may_have_any_number_of_bytes_together() {
+async fn the_messages_of_a_request_may_have_any_number_of_bytes_behind_the_answers_head() {
     let host = greeter().limit(|limit| {
         limit.request_body_bytes = 1000;
         limit.message_bytes = 500;
     });
     let host = host.start().await;
     let mut greeter = Greeter::connect(&host).await;
-    let requests = (0..100).map(|_| request_of(500));
-    let requests: Vec<_> = requests.collect();
-    let reply = greeter.greet_all(stream::iter(requests)).await.unwrap_err();
-    // One reply with all names is too large; all requests have come.
-    assert_eq!(
-        (reply.code(), word(&reply)),
-        (Code::ResourceExhausted, "bad_answer")
-    );
     let (sender, requests) = spoken();
     sender.send(request_of(500)).await.unwrap();
     let mut replies = greeter.chat(requests).await.unwrap();
     for _ in 0..100 {
         assert_eq!(next(&mut replies).await.unwrap().unwrap(), "Hello, you!");
         sender.send(request_of(500)).await.unwrap();
+    }
+}
+
+/// What comes before the answer is a body like others: only the peer says that it is
+/// a call.
+#[tokio::test]
+async fn what_comes_before_the_answer_at_its_bytes_and_past_them() {
+    let host = greeter().limit(|limit| limit.request_body_bytes = 10 * (5 + 500));
+    let host = host.start().await;
+    let mut greeter = Greeter::connect(&host).await;
+    let requests = |number: usize| stream::iter(vec![request_of(500); number]);
+    let reply = greeter.greet_all(requests(10)).await.unwrap();
+    assert!(reply.into_inner().text.contains("you"));
+    let failed = greeter.greet_all(requests(11)).await.unwrap_err();
+    assert_eq!(
+        (failed.code(), word(&failed)),
+        (Code::ResourceExhausted, "request_body_bytes")
+    );
+    assert!(failed.message().contains("5050"), "{failed:?}");
+}
+
+/// A function that does not speak gRPC has the bound of every request, whatever its
+/// peer says that it sends.
+#[tokio::test]
+async fn a_function_without_grpc_gets_no_more_than_from_other_requests() {
+    for component in BOTH {
+        let host = host(component).limit(|limit| limit.request_body_bytes = 1010);
+        let host = host.start().await;
+        let mut raw = Raw::connect(&host).await;
+        let messages = |number: usize| message(&[b'x'; 500]).repeat(number);
+        let swallowed = raw.call("/swallow", &[], whole(messages(2))).await;
+        assert_eq!(swallowed.body, "1010\n", "{component}");
+        let refused = raw.call("/swallow", &[], whole(messages(3))).await;
+        assert_eq!(refused.status(), ("8", "request_body_bytes"), "{component}");
+        // It answers at first, and then reads.
+        let (sender, body) = super::raw::piecewise();
+        sender.send(message(&[b'x'; 500]).into()).await.unwrap();
+        let answer = raw.open("/pass", &[], body).await;
+        assert_eq!(answer.status(), 200);
+        for _ in 0..2 {
+            sender.send(message(&[b'x'; 500]).into()).await.unwrap();
+        }
+        drop(sender);
+        let body = answer.into_body();
+        let passed = within("the end", http_body_util::BodyExt::collect(body)).await;
+        assert!(passed.is_err(), "{component}: all of it has passed");
     }
 }

@@ -46,14 +46,14 @@ async fn another_version_is_told_which_one_is_spoken() {
 async fn what_is_missing_doubled_or_wrong_is_refused() {
     let host = echo().await;
     let right = Request::right("/echo");
-    for name in [
-        "Host",
-        "Connection",
-        "Sec-WebSocket-Version",
-        "Sec-WebSocket-Key",
+    for (name, word) in [
+        ("Host", "bad_host"),
+        ("Connection", "bad_handshake"),
+        ("Sec-WebSocket-Version", "bad_handshake"),
+        ("Sec-WebSocket-Key", "bad_handshake"),
     ] {
         let missing = right.clone().without(name);
-        missing.refused(&host, 400, "bad_handshake").await;
+        missing.refused(&host, 400, word).await;
     }
     for name in ["Sec-WebSocket-Version", "Sec-WebSocket-Key"] {
         let doubled = right.clone().doubled(name);

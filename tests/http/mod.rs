@@ -9,6 +9,7 @@ mod ending;
 mod holding;
 mod seen;
 mod slow;
+mod strict;
 
 use std::net::SocketAddr;
 use std::time::Duration;

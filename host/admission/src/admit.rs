@@ -11,10 +11,10 @@ use http::HeaderMap;
 use http::header::ORIGIN;
 use http::request::Parts;
 use openline_authentication::{Denial, Denied, Identity, Spending};
-use openline_core::alias::begins_like_header;
 use openline_core::config::{Listener, PublicUrl};
 use openline_core::dialect::DialectName;
 use openline_core::event::RouteParams;
+use openline_core::headers::is_reserved;
 use openline_core::limits::{FunctionLimits, REQUEST_HEADERS_MAX};
 use openline_core::trigger::{Authority, Cors, Found, Origin, OriginPattern, Scheme, Trigger};
 use openline_firewall::request::Claims;
@@ -500,11 +500,7 @@ pub fn limits(parts: &Parts, limits: &FunctionLimits) -> Result<(), Refusal> {
 }
 
 fn reserved(parts: &Parts) -> Result<(), Refusal> {
-    if parts
-        .headers
-        .keys()
-        .any(|name| begins_like_header(name.as_str(), "openline-"))
-    {
+    if parts.headers.keys().any(is_reserved) {
         return Err(Refusal::ReservedHeader);
     }
     Ok(())

@@ -5,7 +5,7 @@
 //! routes, limits, rules, the function, the log. So no second spelling can pass
 //! a rule that the first one would not.
 
-use http::header::{CONNECTION, COOKIE, HOST};
+use http::header::{CONNECTION, COOKIE, HOST, TRANSFER_ENCODING};
 use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Method, Uri, Version};
@@ -58,6 +58,7 @@ impl Normal {
 /// receiver.
 pub fn normalise(parts: &mut Parts) -> Result<Normal, Refusal> {
     check_connection(&parts.headers)?;
+    check_coding(&parts.headers)?;
     join_cookies(&mut parts.headers);
     let authority = authority(parts)?;
     let spelled = match path::normalise(parts.uri.path()) {
@@ -93,6 +94,10 @@ fn authority(parts: &Parts) -> Result<Option<Authority>, Refusal> {
     let read = |text: &str| Authority::parse(text).ok_or(Refusal::Host("it is not a host"));
     let mut named = parts.headers.get_all(HOST).iter();
     let header = match (named.next(), named.next()) {
+        // RFC 9112 section 3.2. Over HTTP/2 the target names it.
+        (None, _) if parts.version == Version::HTTP_11 => {
+            return Err(Refusal::Host("there is none"));
+        }
         (None, _) => None,
         (Some(value), None) => {
             let text = value.to_str();
@@ -106,16 +111,33 @@ fn authority(parts: &Parts) -> Result<Option<Authority>, Refusal> {
         _ => return Ok(header),
     };
     let default = match scheme {
-        "http" | "ws" => Some(80),
-        "https" | "wss" => Some(443),
-        _ => None,
+        "http" | "ws" => 80,
+        "https" | "wss" => 443,
+        _ => return Err(Refusal::Scheme),
     };
-    let port = |of: &Authority| of.port().or(default);
+    let port = |of: &Authority| of.port().or(Some(default));
     match header {
         Some(header) if header.host() != target.host() || port(&header) != port(&target) => {
             Err(Refusal::Host("the request's target names another one"))
         }
         _ => Ok(Some(target)),
+    }
+}
+
+/// A function gets a body as it is without the chunks. A body that is also compressed,
+/// say, would not be what it is said to be.
+fn check_coding(headers: &HeaderMap) -> Result<(), Refusal> {
+    let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
+    let is_chunked = |coding: &HeaderValue| {
+        coding
+            .as_bytes()
+            .trim_ascii()
+            .eq_ignore_ascii_case(b"chunked")
+    };
+    match (codings.next(), codings.next()) {
+        (None, _) => Ok(()),
+        (Some(coding), None) if is_chunked(coding) => Ok(()),
+        _ => Err(Refusal::Coding),
     }
 }
 
@@ -159,7 +181,8 @@ mod tests {
 
     #[test]
     fn cookies_that_come_one_by_one_are_one_line() {
-        let request = Request::builder().uri("/").header("cookie", "a=1");
+        let request = Request::builder().uri("/").header("host", "a");
+        let request = request.header("cookie", "a=1");
         let (mut parts, ()) = request.body(()).unwrap().into_parts();
         for line in ["b=2", "c=\"3\""] {
             parts.headers.append(COOKIE, HeaderValue::from_static(line));
@@ -175,6 +198,9 @@ mod tests {
             request.header(*name, *value)
         });
         let (mut parts, ()) = request.body(()).unwrap().into_parts();
+        if !parts.headers.contains_key(HOST) {
+            parts.version = Version::HTTP_10;
+        }
         let normal = normalise(&mut parts)?;
         Ok((normal, parts.uri.to_string()))
     }
@@ -190,6 +216,56 @@ mod tests {
         assert_eq!(uri, "http://A.org:1/b");
         assert_eq!(normal.authority().unwrap().port(), Some(1));
         assert_eq!(asked("/", &[]).unwrap().0.host(), None);
+    }
+
+    #[test]
+    fn a_request_over_http11_names_its_host() {
+        let parts = |version: Version| {
+            let (mut parts, ()) = Request::new(()).into_parts();
+            parts.version = version;
+            parts
+        };
+        let refused = normalise(&mut parts(Version::HTTP_11));
+        assert_eq!(refused, Err(Refusal::Host("there is none")));
+        for version in [Version::HTTP_10, Version::HTTP_2] {
+            assert_eq!(normalise(&mut parts(version)).unwrap().host(), None);
+        }
+        let mut whole = parts(Version::HTTP_11);
+        whole.uri = Uri::from_static("http://a.org/");
+        let refused = normalise(&mut whole);
+        assert_eq!(refused, Err(Refusal::Host("there is none")));
+    }
+
+    #[test]
+    fn a_target_has_a_scheme_of_http() {
+        for scheme in ["ftp", "httpx", "file", "coap"] {
+            let refused = asked(&format!("{scheme}://a.org/"), &[("host", "a.org")]);
+            assert_eq!(refused, Err(Refusal::Scheme), "{scheme}");
+        }
+        for scheme in ["http", "HTTPS", "ws", "wss"] {
+            let taken = asked(&format!("{scheme}://a.org/"), &[("host", "a.org")]);
+            assert!(taken.is_ok(), "{scheme}");
+        }
+    }
+
+    #[test]
+    fn a_body_comes_in_chunks_and_in_no_other_coding() {
+        for (codings, is_good) in [
+            (&["chunked"][..], true),
+            (&[" Chunked "], true),
+            (&["gzip, chunked"], false),
+            (&["chunked, chunked"], false),
+            (&["chunked", "chunked"], false),
+            (&["gzip", "chunked"], false),
+            (&["identity"], false),
+            (&[""], false),
+        ] {
+            let headers = codings.iter().map(|it| ("transfer-encoding", *it));
+            let headers: Vec<_> = headers.chain([("host", "a")]).collect();
+            let taken = asked("/", &headers);
+            let expected = if is_good { None } else { Some(Refusal::Coding) };
+            assert_eq!(taken.err(), expected, "{codings:?}");
+        }
     }
 
     #[test]

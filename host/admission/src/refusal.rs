@@ -17,8 +17,14 @@ pub enum Refusal {
     #[error("`Connection` lists a header that is not about this connection")]
     Connection,
     /// The request has no host that everybody would agree on.
-    #[error("`Host` is ambiguous: {0}")]
+    #[error("`Host` does not say which host: {0}")]
     Host(&'static str),
+    /// Its target is for another protocol.
+    #[error("the request's target is not one of `http` or `https`")]
+    Scheme,
+    /// Its body is coded in a way that this host does not undo.
+    #[error("`Transfer-Encoding` may only be `chunked`")]
+    Coding,
     /// The request has no path that everybody would agree on.
     #[error("{0}")]
     Spelling(PathError),
@@ -84,7 +90,8 @@ impl Refusal {
     pub fn label(&self) -> &'static str {
         match self {
             Self::Connection => "bad_connection",
-            Self::Host(_) => "bad_host",
+            Self::Host(_) | Self::Scheme => "bad_host",
+            Self::Coding => "transfer_encoding",
             Self::Spelling(_) | Self::Parameter(_) => "bad_path",
             Self::NotFound => "not_found",
             Self::Method(_) => "method_not_allowed",

@@ -20,6 +20,7 @@ pub mod environment;
 pub mod escape;
 pub mod event;
 pub mod fault;
+pub mod headers;
 pub mod inspection;
 pub mod key;
 pub mod kind;

@@ -32,6 +32,8 @@ use openline_core::name::FunctionName;
 use tokio::sync::watch;
 
 use crate::answer_body::AnswerBody;
+use crate::arriving::Arriving;
+use crate::ending::Ending;
 use crate::exchange::{self, Exchanged, Ready, status};
 use crate::gateway::{Gateway, Permit, Place};
 use crate::grpc::is_call;
@@ -91,7 +93,7 @@ pub(crate) async fn serve_requests<S, F, A>(
     answer: F,
 ) where
     S: Handover,
-    F: Fn(Request<Incoming>, RequestId) -> A,
+    F: Fn(Request<Arriving>, RequestId) -> A,
     A: Future<Output = Result<Response<AnswerBody>, Dropped>>,
 {
     let patience = gateway.services().table().config.request_timeout;
@@ -99,17 +101,19 @@ pub(crate) async fn serve_requests<S, F, A>(
     // A TCP connection that is accepted while the host drains gets one answer.
     let last = *drain.borrow_and_update();
     let answered = Arc::<Answered>::default();
+    let ending = Ending::default();
     let (loan, lent) = Loan::new(stream);
     let service = service_fn(|request: Request<Incoming>| {
         let id = gateway.request_id();
         let version = request.version();
-        let answering = answer(request, id);
-        let (answered, loan) = (&answered, &loan);
+        let answering = answer(ending.begin(request), id);
+        let (answered, loan, ending) = (&answered, &loan, &ending);
         async move {
             slot.begin();
             answered.begin();
             let mut answer = answering.await?;
             answer.headers_mut().insert(REQUEST_ID, id.header());
+            ending.answer(&mut answer);
             let reading = if answer.body().is_stream() {
                 // The place is kept until the stream ends, and so does the TCP
                 // connection then, if nothing else is its end.
@@ -140,14 +144,15 @@ pub(crate) async fn serve_requests<S, F, A>(
                 // connection are polled.
                 biased;
                 ended = connection.as_mut() => ended,
-                held = poll_fn(|_| loan.poll_written()) => return Some(held),
+                held = poll_fn(|_| loan.poll_written()) => return Left::Held(held),
+                never = poll_fn(|cx| ending.poll_drain(cx)) => match never {},
                 () = slot.closed() => {
                     tracing::debug!(%peer, "closed: its place was needed");
-                    return None;
+                    return Left::Done;
                 }
                 () = answered.unread(patience) => {
                     tracing::debug!(%peer, "a peer does not read its answer");
-                    return None;
+                    return Left::Done;
                 }
                 () = begun(&mut drain), if !last && !stopping => {
                     stopping = true;
@@ -155,17 +160,36 @@ pub(crate) async fn serve_requests<S, F, A>(
                     continue;
                 }
             };
-            if let Err(error) = ended {
+            if let Err(error) = &ended {
                 tracing::debug!(%peer, %error, "a request failed before its answer was complete");
             }
-            return None;
+            return match ended {
+                Err(error) if error.is_parse() => Left::Misread,
+                _ => Left::Done,
+            };
         }
     };
-    // The rest of an answer that its function holds is written without hyper, which
-    // is gone by now.
-    if let Some(held) = serving.await {
-        held.give(loan.take_back().map(|stream| Box::new(stream) as _));
+    let left = serving.await;
+    let is_misread = matches!(left, Left::Misread);
+    match (left, loan.take_back()) {
+        // The rest of an answer that its function holds is written without hyper,
+        // which is gone by now.
+        (Left::Held(held), stream) => held.give(stream.map(|stream| Box::new(stream) as _)),
+        (_, Some(stream)) => {
+            let is_shut = loan.is_shut();
+            ending.end(stream, slot, is_shut, is_misread).await;
+        }
+        (_, None) => {}
     }
+}
+
+/// How hyper leaves a TCP connection.
+enum Left {
+    /// There is a held answer to go on with.
+    Held(Arc<held::slot::Slot>),
+    /// What came is not HTTP.
+    Misread,
+    Done,
 }
 
 fn builder(patience: Duration, last: bool) -> http1::Builder {
@@ -192,7 +216,7 @@ pub(crate) async fn begun(drain: &mut watch::Receiver<bool>) {
 /// When a firewall wants the peer to get no answer.
 pub(crate) async fn answer<S: Handover>(
     site: &Site,
-    mut request: Request<Incoming>,
+    mut request: Request<Arriving>,
     id: RequestId,
     peer: &Peer,
     place: Place,
@@ -355,7 +379,7 @@ fn warn_of_answer(refusal: &Refusal, id: RequestId, function: &FunctionName) {
 async fn have_answered(
     gateway: &Arc<Gateway>,
     ready: Ready,
-    body: Incoming,
+    body: Arriving,
     asked: &Asked<'_>,
     place: Place,
 ) -> Result<Response<AnswerBody>, Refusal> {
@@ -481,7 +505,7 @@ fn refuse(gateway: &Gateway, refusal: &Refusal, asked: &Asked<'_>, noted: &Noted
 /// whether an answer could be taken for a WebSocket.
 async fn answer_reserved(
     site: &Site,
-    request: Request<Incoming>,
+    request: Request<Arriving>,
     peer: &Peer,
     connects: bool,
 ) -> Response<AnswerBody> {
@@ -504,8 +528,8 @@ async fn publisher(
     normal: &Normal,
     asked: &Asked<'_>,
     sent: &Uri,
-    (body, connects): (Incoming, bool),
-) -> Result<Result<Response<AnswerBody>, Dropped>, Incoming> {
+    (body, connects): (Arriving, bool),
+) -> Result<Result<Response<AnswerBody>, Dropped>, Arriving> {
     let mut noted = Noted::default();
     if connects {
         let none = || refuse(&site.gateway, &Refusal::not_found(), asked, &noted);

@@ -13,9 +13,11 @@
 
 pub mod answer_body;
 mod arrival;
+mod arriving;
 mod connection;
 mod cookie;
 mod dialect;
+mod ending;
 mod exchange;
 pub mod front;
 #[doc(hidden)]

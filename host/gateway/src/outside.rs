@@ -11,7 +11,6 @@ use std::fmt;
 use futures_util::future::BoxFuture;
 use http::request::Parts;
 use http::{Request, Response, Uri};
-use hyper::body::Incoming;
 use openline_admission::admit::{self, Noted};
 use openline_admission::normalise::Normal;
 use openline_admission::peer::Peer;
@@ -20,6 +19,7 @@ use openline_core::config::Listener;
 use openline_core::trigger::Found;
 
 pub use crate::answer_body::AnswerBody;
+use crate::arriving::Arriving;
 use crate::http::Site;
 use crate::request_id::Asked;
 use crate::rescue::Refusal;
@@ -54,8 +54,8 @@ pub(crate) async fn answer(
     asked: &Asked<'_>,
     sent: &Uri,
     noted: &mut Noted,
-    body: Incoming,
-) -> Result<Result<Response<AnswerBody>, Refusal>, Incoming> {
+    body: Arriving,
+) -> Result<Result<Response<AnswerBody>, Refusal>, Arriving> {
     let outside = site.outside.as_ref();
     let Some(outside) = outside.filter(|_| is_outside(site, normal, asked.parts)) else {
         return Err(body);

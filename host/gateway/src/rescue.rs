@@ -360,6 +360,8 @@ fn status(denied: &Denied) -> StatusCode {
         | Denied::ReservedHeader
         | Denied::Connection
         | Denied::Host(_)
+        | Denied::Scheme
+        | Denied::Coding
         | Denied::Spelling(_)
         | Denied::Parameter(_) => StatusCode::BAD_REQUEST,
         Denied::Method(_) => StatusCode::METHOD_NOT_ALLOWED,

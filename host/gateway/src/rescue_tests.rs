@@ -22,6 +22,8 @@ fn all() -> Vec<Refusal> {
     let mut all = vec![
         Denied::Connection.into(),
         Denied::Host("").into(),
+        Denied::Scheme.into(),
+        Denied::Coding.into(),
         Denied::Spelling(PathError::Zero).into(),
         Denied::NotFound.into(),
         Denied::Method(Methods::default()).into(),
@@ -93,6 +95,8 @@ fn named(refusal: &Refusal) {
         Refusal::Denied(denied) => match denied {
             Denied::Connection
             | Denied::Host(_)
+            | Denied::Scheme
+            | Denied::Coding
             | Denied::Spelling(_)
             | Denied::NotFound
             | Denied::Method(_)

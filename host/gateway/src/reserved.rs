@@ -10,10 +10,10 @@ use http::header::{CONTENT_TYPE, HeaderName, HeaderValue};
 use http::{Method, Request, Response};
 use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt, Full};
-use hyper::body::Incoming;
 use openline_admission::peer::Peer;
 
 use crate::answer_body::AnswerBody;
+use crate::arriving::Arriving;
 use crate::rescue::Refusal;
 
 /// The path that the host keeps for itself, with all that is below it.
@@ -87,7 +87,7 @@ pub fn reserved_response(content_type: &'static str, body: Bytes) -> Answer {
 }
 
 /// Hides the library that reads the request's body.
-pub(crate) fn boxed(request: Request<Incoming>) -> Request<RequestBody> {
+pub(crate) fn boxed(request: Request<Arriving>) -> Request<RequestBody> {
     request.map(|body| body.map_err(Into::into).boxed())
 }
 

@@ -14,6 +14,7 @@ use std::time::Duration;
 use bytes::{Buf as _, Bytes};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
+use openline_core::headers::strip_trailers;
 use openline_core::outbound::Destination;
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
@@ -135,7 +136,12 @@ impl Open {
         self.waits_since = None;
         let frame = match frame {
             None => return Poll::Ready(None),
-            Some(Ok(frame)) => frame,
+            Some(Ok(mut frame)) => {
+                if let Some(found) = frame.trailers_mut() {
+                    strip_trailers(found);
+                }
+                frame
+            }
             Some(Err(error)) => {
                 let failure = self.lease.progress.failure();
                 let error = || OutboundError::of_http(&error, Phase::Body);

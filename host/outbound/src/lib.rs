@@ -46,7 +46,6 @@ pub use function::{CallOptions, FunctionOutbound};
 pub use hops::{CDN_LOOP, HOPS_MAX, HopName, Hops};
 pub use host::Outbound;
 pub use outgoing::{BodyError, CallBody};
-pub use prepare::RESERVED_PREFIX;
 pub use resolve::{Resolve, Resolving, SystemResolver};
 pub use stream::OutboundStream;
 pub use terms::Terms;

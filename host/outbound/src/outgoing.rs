@@ -12,6 +12,7 @@ use bytes::{Buf as _, Bytes};
 use futures_util::task::AtomicWaker;
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::combinators::UnsyncBoxBody;
+use openline_core::headers::strip_trailers;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
@@ -154,7 +155,10 @@ impl Body for OutgoingBody {
                 tracing::debug!(%error, "a function has not finished the body of its call");
                 self.fail(OutboundError::RequestBody)
             }
-            Poll::Ready(Some(Ok(frame))) => {
+            Poll::Ready(Some(Ok(mut frame))) => {
+                if let Some(found) = frame.trailers_mut() {
+                    strip_trailers(found);
+                }
                 if let Some(data) = frame.data_ref() {
                     let bytes = data.remaining();
                     let left = u64::try_from(bytes).ok();

@@ -5,29 +5,14 @@
 //! direction. `Host` is that of the URL: a function that is allowed to call one
 //! host of a server must not ask it for another.
 
-use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::header::{self, HeaderMap, HeaderValue};
 use http::uri::{Parts, Uri};
 use http::{Method, Request, StatusCode};
+use openline_core::headers;
 use openline_core::outbound::{Destination, Scheme};
 
 use crate::error::OutboundError;
 use crate::hops::CDN_LOOP;
-
-/// Headers for one TCP connection, besides those that `Connection` names.
-/// `Trailer` and `TE: trailers` pass, because trailers do.
-const HOP_BY_HOP: [HeaderName; 8] = [
-    header::CONNECTION,
-    HeaderName::from_static("keep-alive"),
-    HeaderName::from_static("proxy-connection"),
-    header::PROXY_AUTHENTICATE,
-    header::PROXY_AUTHORIZATION,
-    header::TRANSFER_ENCODING,
-    header::UPGRADE,
-    HeaderName::from_static("http2-settings"),
-];
-
-/// Headers with this beginning are between the host and its functions.
-pub const RESERVED_PREFIX: &str = "openline-";
 
 /// Where a URL leads.
 pub(crate) fn destination(uri: &Uri) -> Result<Destination, OutboundError> {
@@ -125,28 +110,8 @@ pub(crate) fn is_too_long(headers: &HeaderMap, method: &Method, most: u64) -> bo
 }
 
 fn strip(headers: &mut HeaderMap) {
-    let named: Vec<HeaderName> = headers
-        .get_all(header::CONNECTION)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .filter_map(|name| name.trim().parse().ok())
-        .collect();
-    for name in HOP_BY_HOP.iter().chain(&named) {
-        headers.remove(name);
-    }
-    let is_trailers = |value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"trailers");
-    if headers.get(header::TE).is_some_and(|it| !is_trailers(it)) {
-        headers.remove(header::TE);
-    }
-    let reserved: Vec<_> = headers
-        .keys()
-        .filter(|name| name.as_str().starts_with(RESERVED_PREFIX))
-        .cloned()
-        .collect();
-    for name in reserved {
-        headers.remove(name);
-    }
+    headers::strip(headers);
+    headers::strip_reserved(headers);
 }
 
 /// The bytes of names and values.
@@ -194,6 +159,7 @@ mod tests {
             ("proxy-authorization", "x"),
             ("cdn-loop", "forged"),
             ("openline-claims", "{}"),
+            ("openline_claims", "{}"),
             ("te", "gzip"),
             ("authorization", "Bearer x"),
         ]);

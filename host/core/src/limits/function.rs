@@ -77,8 +77,9 @@ limits! {
         /// explanation, not a document.
         rejection_body_bytes: Bytes = 64 * KIB, 0 => MIB; "502; 503 for a firewall function"
         /// The body of a request that a function answers. Function Compute has the
-        /// same limit. It streams: the host never has all of it. Not for calls of
-        /// gRPC, whose messages are bounded instead.
+        /// same limit. It streams: the host never has all of it. Of a call of
+        /// gRPC, what comes before the function answers; then only its messages are
+        /// bounded.
         request_body_bytes: Bytes = 32 * MIB, 0 => 1024 * GIB; "413"
         /// One exchange of HTTP, from the head of its request to the end of its answer.
         /// As `connection_time`: what lasts longer is rather an answer that is held. A

@@ -2,30 +2,16 @@
 //! refusal.
 
 use bytes::Bytes;
-use http::header::{
-    CONNECTION, HeaderMap, HeaderName, PROXY_AUTHENTICATE, TE, TRANSFER_ENCODING, UPGRADE,
-};
+use http::header::{HeaderMap, TE};
 use http::response::Parts;
 use http::{Response, StatusCode};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
-use openline_core::alias::begins_like_header;
+use openline_core::headers::{is_reserved, strip};
 use openline_core::limits::{FunctionLimits, HELD_FIRST_BYTES_MAX};
 use openline_engine::ResponseBody;
 
 use crate::held::headers::Hold;
 use crate::rescue::Refusal;
-
-/// Headers that say how an answer travels, which is for the host to say (RFC 9110
-/// section 7.6.1). `Trailer` is not one: without it HTTP/1.1 has no trailers.
-const OF_THE_HOP: [HeaderName; 7] = [
-    CONNECTION,
-    HeaderName::from_static("keep-alive"),
-    HeaderName::from_static("proxy-connection"),
-    PROXY_AUTHENTICATE,
-    TE,
-    TRANSFER_ENCODING,
-    UPGRADE,
-];
 
 /// Headers that an answer may have: many more than any function sends, and few
 /// enough that they cost the host little.
@@ -38,9 +24,9 @@ pub(super) fn checked(
 ) -> Result<(Parts, Option<Hold>, ResponseBody), Refusal> {
     let (mut head, body) = answer.into_parts();
     status(head.status)?;
-    for name in &OF_THE_HOP {
-        head.headers.remove(name);
-    }
+    // How an answer travels is for the host to say.
+    strip(&mut head.headers);
+    head.headers.remove(TE);
     headers(&head.headers, limits.response_header_bytes)?;
     let hold = Hold::take(&mut head.headers, limits).map_err(Refusal::Answer)?;
     names(&head.headers)?;
@@ -99,7 +85,7 @@ fn headers(headers: &HeaderMap, most: usize) -> Result<(), Refusal> {
 /// Checks that no header is the host's.
 fn names(headers: &HeaderMap) -> Result<(), Refusal> {
     let mut names = headers.keys();
-    match names.find(|name| begins_like_header(name.as_str(), "openline-")) {
+    match names.find(|name| is_reserved(name)) {
         Some(name) => Err(Refusal::Answer(format!(
             "the header `{name}` belongs to the host"
         ))),
@@ -109,7 +95,7 @@ fn names(headers: &HeaderMap) -> Result<(), Refusal> {
 
 #[cfg(test)]
 mod tests {
-    use http::HeaderValue;
+    use http::{HeaderName, HeaderValue};
 
     use super::*;
 

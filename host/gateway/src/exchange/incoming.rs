@@ -3,12 +3,13 @@
 //!
 //! Bounded by `request_body_bytes`. What a peer sends within `request_timeout` may
 //! be a byte; `stream_time` bounds the whole. The body of a call of gRPC is a stream
-//! of messages: each is bounded by `message_bytes`, they may be any number, and
-//! between them the peer may be silent for as long as it likes.
+//! of messages: each is bounded by `message_bytes`, and between them the peer may be
+//! silent for as long as it likes. They may be any number once the function has
+//! answered in gRPC, too; before that only the peer says that it is a call.
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -17,13 +18,14 @@ use futures_util::task::AtomicWaker;
 use http::HeaderMap;
 use http::header::CONTENT_LENGTH;
 use http_body_util::BodyExt;
-use hyper::body::{Body, Frame, Incoming, SizeHint};
+use hyper::body::{Body, Frame, SizeHint};
+use openline_core::headers::strip_trailers;
 use openline_core::limits::FunctionLimits;
 use openline_engine::{RequestBody, RequestBodyError};
 use sha2::{Digest, Sha256};
 use tokio::time::{Instant, Sleep};
 
-use super::trailers;
+use crate::arriving::Arriving;
 use crate::grpc::{Framing, GrpcRefusal, Violation};
 use crate::rescue::Refusal;
 
@@ -38,6 +40,8 @@ pub(super) struct Received {
 #[derive(Debug, Default)]
 struct Verdict {
     word: AtomicU8,
+    /// The function has answered a call as one.
+    is_answered: AtomicBool,
     /// The task that is to learn it.
     waker: AtomicWaker,
 }
@@ -60,7 +64,7 @@ pub(super) struct Terms<'a> {
 }
 
 struct Receiving {
-    body: Incoming,
+    body: Arriving,
     left: u64,
     received: Received,
     signed: Option<Box<Signed>>,
@@ -94,15 +98,12 @@ struct Signed {
 /// the function is asked, and before the peer sends it if it waits for
 /// `100 Continue`.
 pub(super) fn receive(
-    body: Incoming,
+    body: Arriving,
     headers: &HeaderMap,
     terms: Terms<'_>,
 ) -> Result<(RequestBody, Received), Refusal> {
     let limits = terms.limits;
-    let bytes_max = match terms.is_call {
-        true => u64::MAX,
-        false => limits.request_body_bytes as u64,
-    };
+    let bytes_max = limits.request_body_bytes as u64;
     let announced = headers.get(CONTENT_LENGTH);
     let announced = announced.and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
     let least = announced.unwrap_or(0).max(body.size_hint().lower());
@@ -151,6 +152,12 @@ impl Received {
         self.refusal()
     }
 
+    /// The function has answered a call as one: it speaks gRPC, so that its messages
+    /// may be any number from now on.
+    pub(super) fn is_answered(&self) {
+        self.verdict.is_answered.store(true, Ordering::Release);
+    }
+
     fn is(&self, word: u8) {
         self.verdict.word.store(word, Ordering::Release);
         self.verdict.waker.wake();
@@ -183,9 +190,11 @@ impl Receiving {
 
     /// Takes a piece in; an error if it may not go on.
     fn take(&mut self, data: &Bytes) -> Result<(), Failure> {
-        let left = self.left.checked_sub(data.len() as u64);
-        let bytes_max = self.received.bytes_max;
-        self.left = left.ok_or((TOO_LARGE, RequestBodyError::TooLarge(bytes_max)))?;
+        if !self.received.verdict.is_answered.load(Ordering::Acquire) {
+            let left = self.left.checked_sub(data.len() as u64);
+            let bytes_max = self.received.bytes_max;
+            self.left = left.ok_or((TOO_LARGE, RequestBodyError::TooLarge(bytes_max)))?;
+        }
         if let Some(framing) = &mut self.framing {
             framing
                 .take(data)
@@ -231,7 +240,7 @@ impl Body for Receiving {
         match frame {
             Some(Ok(mut frame)) => {
                 if let Some(found) = frame.trailers_mut() {
-                    trailers::strip(found);
+                    strip_trailers(found);
                 }
                 match frame.data_ref().map(|data| self.take(data)) {
                     Some(Err(error)) => self.fail(error),

@@ -14,7 +14,6 @@ mod incoming;
 mod outgoing;
 mod request;
 pub(crate) mod status;
-mod trailers;
 mod watch;
 
 use std::sync::Arc;
@@ -24,7 +23,6 @@ use http::Response;
 use http::header::SET_COOKIE;
 use http::request::Parts;
 use http_body_util::{BodyExt, Full};
-use hyper::body::Incoming;
 use openline_admission::admit::Places;
 use openline_admission::services::Service;
 use openline_core::affinity::Affinity;
@@ -37,6 +35,7 @@ use self::gathered::gather;
 use self::incoming::{Received, Terms};
 use self::watch::Watch;
 use crate::answer_body::AnswerBody;
+use crate::arriving::Arriving;
 use crate::gateway::{Gateway, Place};
 use crate::grpc::{Call, Form};
 use crate::held::Holding;
@@ -50,7 +49,7 @@ pub(crate) use request::Ready;
 pub(crate) async fn answer(
     gateway: &Arc<Gateway>,
     ready: Ready,
-    body: Incoming,
+    body: Arriving,
     place: Place,
 ) -> Result<Exchanged, Refusal> {
     let Ready {
@@ -108,7 +107,10 @@ pub(crate) async fn answer(
         })));
     }
     let watch = match call.map(|_| Form::of(&mut head)) {
-        Some(Form::Messages) => Some(Watch::new(split.limits.message_bytes, received)),
+        Some(Form::Messages) => {
+            received.is_answered();
+            Some(Watch::new(split.limits.message_bytes, received))
+        }
         Some(Form::Whole) => {
             ends.bound(ended(&mut body)).await??;
             return Ok(Exchanged::all(head));
@@ -124,7 +126,7 @@ pub(crate) async fn answer(
 /// What the function is asked, and how the body of that fares.
 fn asked(
     (parts, is_https): (Parts, bool),
-    body: Incoming,
+    body: Arriving,
     terms: Terms<'_>,
 ) -> Result<(Asked, Received), Refusal> {
     let (body, received) = incoming::receive(body, &parts.headers, terms)?;

@@ -14,6 +14,7 @@ use bytes::Bytes;
 use http::Version;
 use hyper::body::{Body, Frame, SizeHint};
 use openline_admission::admit::Places;
+use openline_core::headers::strip_trailers;
 use openline_core::name::FunctionName;
 use openline_engine::ResponseBody;
 use tokio::time::{Instant, Sleep};
@@ -21,7 +22,7 @@ use tokio::time::{Instant, Sleep};
 use super::cut_off::CutOff;
 use super::ends::Ends;
 use super::watch::Watch;
-use super::{Answerer, Held, status, trailers};
+use super::{Answerer, Held, status};
 use crate::gateway::{Gateway, Place};
 use crate::request_id::RequestId;
 use crate::rescue::PEER_GONE;
@@ -120,7 +121,7 @@ impl Written {
         cx: &Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, CutOff>>> {
         if let Some(found) = frame.as_mut().and_then(Frame::trailers_mut) {
-            trailers::strip(found);
+            strip_trailers(found);
         }
         let Some(watch) = &mut self.watch else {
             self.is_over = frame.is_none();

@@ -3,10 +3,7 @@
 
 use std::sync::Arc;
 
-use http::header::{
-    CONNECTION, HOST, HeaderMap, HeaderName, HeaderValue, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION,
-    TE, TRANSFER_ENCODING, UPGRADE,
-};
+use http::header::{HOST, HeaderMap, HeaderName, HeaderValue};
 use http::request::Parts;
 use http::uri::{Authority, Scheme, Uri};
 use openline_admission::admit::{Admitted, Places, is_https};
@@ -15,6 +12,7 @@ use openline_admission::normalise::Normal;
 use openline_admission::services::{Service, Table};
 use openline_authentication::Identity;
 use openline_core::event::{RouteParams, UpgradeRequest};
+use openline_core::headers;
 use openline_core::tls::TlsFacts;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Map, Value};
@@ -29,20 +27,6 @@ const PEER: HeaderName = HeaderName::from_static("openline-peer");
 const ROUTE_PARAMS: HeaderName = HeaderName::from_static("openline-route-params");
 const CLAIMS: HeaderName = HeaderName::from_static("openline-claims");
 const TLS: HeaderName = HeaderName::from_static("openline-tls");
-
-/// Headers of one hop (RFC 9110 section 7.6.1), beside those that `Connection`
-/// names. `TE: trailers` says that a peer takes trailers, which gRPC asks for.
-const OF_THE_HOP: [HeaderName; 9] = [
-    CONNECTION,
-    HeaderName::from_static("keep-alive"),
-    HeaderName::from_static("proxy-connection"),
-    HeaderName::from_static("http2-settings"),
-    PROXY_AUTHENTICATE,
-    PROXY_AUTHORIZATION,
-    TRANSFER_ENCODING,
-    UPGRADE,
-    HOST,
-];
 
 /// What a form leaves as it is (the URL standard, section 1.3): letters, digits and
 /// these.
@@ -91,7 +75,8 @@ impl Ready {
             Some(edited) => (Some(edited.target), edited.headers),
             None => (None, parts.headers.clone()),
         };
-        strip(&mut headers);
+        headers::strip(&mut headers);
+        headers.remove(HOST);
         let claims = own.and_then(Identity::claims_json);
         tell(
             &mut headers,
@@ -130,28 +115,6 @@ impl Ready {
             caller: Caller::of(asked, params, identity),
             service,
         }
-    }
-}
-
-/// Removes what is meant for this host alone.
-fn strip(headers: &mut HeaderMap) {
-    let named: Vec<HeaderName> = headers
-        .get_all(CONNECTION)
-        .iter()
-        .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
-        .filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok())
-        .collect();
-    for name in named.iter().filter(|name| **name != TE).chain(&OF_THE_HOP) {
-        headers.remove(name);
-    }
-    let takes_trailers = headers
-        .get_all(TE)
-        .iter()
-        .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
-        .any(|coding| coding.trim_ascii().eq_ignore_ascii_case(b"trailers"));
-    headers.remove(TE);
-    if takes_trailers {
-        headers.insert(TE, HeaderValue::from_static("trailers"));
     }
 }
 
@@ -252,49 +215,6 @@ fn listed(headers: &HeaderMap) -> Vec<(String, Vec<u8>)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
-        let pairs = pairs.iter();
-        let pairs = pairs.map(|(name, value)| {
-            (
-                HeaderName::from_static(name),
-                HeaderValue::from_static(value),
-            )
-        });
-        let mut headers = HeaderMap::new();
-        for (name, value) in pairs {
-            headers.append(name, value);
-        }
-        headers
-    }
-
-    #[test]
-    fn what_is_meant_for_this_hop_does_not_go_on() {
-        let mut some = headers(&[
-            ("connection", "keep-alive, X-Mine , te"),
-            ("keep-alive", "timeout=5"),
-            ("proxy-authorization", "Basic eA=="),
-            ("te", "gzip, Trailers;q=1"),
-            ("te", "trailers"),
-            ("transfer-encoding", "chunked"),
-            ("upgrade", "h2c"),
-            ("http2-settings", "AAMAAABk"),
-            ("host", "a"),
-            ("x-mine", "1"),
-            ("authorization", "Bearer x"),
-            ("x-other", "2"),
-        ]);
-        strip(&mut some);
-        let left = headers(&[
-            ("te", "trailers"),
-            ("authorization", "Bearer x"),
-            ("x-other", "2"),
-        ]);
-        assert_eq!(some, left);
-        let mut none = headers(&[("te", "gzip")]);
-        strip(&mut none);
-        assert!(none.is_empty());
-    }
 
     #[test]
     fn texts_of_peers_become_values_of_headers() {

@@ -1,12 +1,14 @@
 //! A socket on loan to hyper. hyper keeps 16 KiB of buffers for a TCP connection of
 //! HTTP/1.1, many times what a held answer needs. So once it has written the
 //! beginning of one, the host takes the socket back, and the task of the answer
-//! writes the rest.
+//! writes the rest. It also gets every socket back that hyper has done with, to end it
+//! as its peer must see it (`ending`).
 //!
 //! Nothing is locked where bytes travel: the socket comes back when hyper drops it.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, ready};
 
@@ -28,6 +30,8 @@ pub(crate) struct Lent<S> {
 pub(crate) struct Loan<S> {
     /// The held answer for which the socket is wanted back.
     held: OnceLock<Arc<Slot>>,
+    /// hyper has shut it down, which it does behind a whole answer.
+    is_shut: AtomicBool,
     back: Mutex<Option<S>>,
 }
 
@@ -36,6 +40,7 @@ impl<S> Loan<S> {
     pub(crate) fn new(stream: S) -> (Arc<Self>, Lent<S>) {
         let loan = Arc::new(Self {
             held: OnceLock::new(),
+            is_shut: AtomicBool::new(false),
             back: Mutex::new(None),
         });
         let lent = Lent {
@@ -58,6 +63,11 @@ impl<S> Loan<S> {
         held.map_or(Poll::Pending, |slot| Poll::Ready(Arc::clone(slot)))
     }
 
+    /// Whether hyper has shut the socket down.
+    pub(crate) fn is_shut(&self) -> bool {
+        self.is_shut.load(Ordering::Relaxed)
+    }
+
     /// The socket, once hyper has dropped it.
     pub(crate) fn take_back(&self) -> Option<S> {
         self.back.lock().take()
@@ -73,9 +83,7 @@ impl<S> Lent<S> {
 
 impl<S> Drop for Lent<S> {
     fn drop(&mut self) {
-        if self.loan.held.get().is_some() {
-            *self.loan.back.lock() = self.stream.take();
-        }
+        *self.loan.back.lock() = self.stream.take();
     }
 }
 
@@ -137,9 +145,11 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Lent<S> {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut self.stream {
-            Some(stream) => Pin::new(stream).poll_shutdown(cx),
-            None => Poll::Ready(Err(gone())),
-        }
+        let Some(stream) = &mut self.stream else {
+            return Poll::Ready(Err(gone()));
+        };
+        ready!(Pin::new(stream).poll_shutdown(cx))?;
+        self.loan.is_shut.store(true, Ordering::Relaxed);
+        Poll::Ready(Ok(()))
     }
 }

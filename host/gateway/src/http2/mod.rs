@@ -182,7 +182,7 @@ async fn answer(
     let id = site.gateway.request_id();
     let (parts, body) = request.into_parts();
     let is_call = is_call(&parts);
-    let request = Request::from_parts(parts, body);
+    let request = Request::from_parts(parts, body.into());
     let streams = Arc::clone(active.streams());
     let active = Arc::new(active);
     // The stream lives as long as its place is held.

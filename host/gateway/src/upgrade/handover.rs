@@ -18,11 +18,20 @@ pub(crate) trait Handover: Socket + Sized + Send + 'static {
     /// The stream, and what hyper has read of it; `None` if it is none of this
     /// kind.
     fn of(upgraded: Upgraded) -> Option<(Self, Bytes)>;
+
+    /// Has the peer see an error when it is dropped, and not an end. What the peer
+    /// has not got by then may be lost.
+    fn reset(&self);
 }
 
 impl Handover for TcpStream {
     fn of(upgraded: Upgraded) -> Option<(Self, Bytes)> {
         given(upgraded)
+    }
+
+    fn reset(&self) {
+        // An error means that it is gone.
+        let _ = self.set_zero_linger();
     }
 }
 
@@ -30,12 +39,19 @@ impl Handover for TlsStream<TcpStream> {
     fn of(upgraded: Upgraded) -> Option<(Self, Bytes)> {
         given(upgraded)
     }
+
+    fn reset(&self) {
+        self.get_ref().0.reset();
+    }
 }
 
 impl Handover for Stream {
     fn of(upgraded: Upgraded) -> Option<(Self, Bytes)> {
         Some((Self::new(upgraded), Bytes::new()))
     }
+
+    /// hyper resets a stream of HTTP/2 by itself.
+    fn reset(&self) {}
 }
 
 /// The stream that hyper was given.

@@ -381,16 +381,52 @@ async fn a_function_has_as_many_calls_in_flight_as_it_may() {
 }
 
 #[tokio::test]
+async fn a_call_has_no_trailers_that_belong_into_its_head() {
+    let (tell, mut told) = tokio::sync::mpsc::channel(1);
+    let server = Server::new(move |mut stream| {
+        let tell = tell.clone();
+        async move {
+            head(&mut stream).await.unwrap();
+            let body = head(&mut stream).await.unwrap();
+            tell.send(body).await.unwrap();
+            let _ = stream.write_all(head_of(0).as_bytes()).await;
+        }
+    })
+    .await;
+    let (function, url) = calling(&server, |_| {});
+    let mut trailers = http::HeaderMap::new();
+    for name in ["x", "openline-claims", "x-forwarded-for", "forwarded"] {
+        let name = http::HeaderName::from_static(name);
+        trailers.insert(name, http::HeaderValue::from_static("1"));
+    }
+    let frames = [
+        http_body::Frame::data(Bytes::from_static(b"ok")),
+        http_body::Frame::trailers(trailers),
+    ];
+    let body = StreamBody::new(futures_util::stream::iter(frames.map(Ok))).boxed_unsync();
+    let mut call = Request::post(&url).body(body).unwrap();
+    let named = "x, openline-claims, x-forwarded-for, forwarded";
+    let named = http::HeaderValue::from_static(named);
+    call.headers_mut().insert("trailer", named);
+    function.call(call).await.unwrap();
+    let body = told.recv().await.unwrap();
+    assert_eq!(body, "2\r\nok\r\n0\r\nx: 1\r\n\r\n");
+}
+
+#[tokio::test]
 async fn trailers_and_answers_without_a_body_pass() {
     let says = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\ntrailer: x\r\n\r\n\
-                2\r\nok\r\n0\r\nx: y\r\n\r\n";
+                2\r\nok\r\n0\r\nx: y\r\ncontent-length: 5\r\nset-cookie: a=1\r\n\
+                connection: x\r\nopenline_claims: {}\r\n\r\n";
     let server = Server::saying(says).await;
     let (function, url) = calling(&server, |_| {});
     let mut call = request(&url);
     call.headers_mut().insert("te", "trailers".parse().unwrap());
     let body = function.call(call).await.unwrap().into_body();
     let collected = body.collect().await.unwrap();
-    assert_eq!(collected.trailers().unwrap()["x"], "y");
+    let trailers = collected.trailers().unwrap();
+    assert_eq!(trailers["x"], "y");
+    assert_eq!(trailers.len(), 1, "{trailers:?}");
     let server = Server::saying("HTTP/1.1 204 No Content\r\n\r\n").await;
     let (function, url) = calling(&server, |_| {});
     for _ in 0..3 {

@@ -160,8 +160,14 @@ impl Body for ResponseBody {
             Poll::Ready(_) if self.exchange.is_displaced() => self.unfinished(Unfinished::Slow),
             Poll::Ready(Some(Ok(frame))) => {
                 if let Some(data) = frame.data_ref() {
-                    if let Some(left) = &mut self.left {
-                        *left = left.saturating_sub(data.len() as u64);
+                    if let Some(left) = self.left {
+                        // The rest would be read as the next answer, or be an error of
+                        // HTTP/2 without the function's name.
+                        let Some(left) = left.checked_sub(data.len() as u64) else {
+                            let why = "it has more bytes than it announces".to_owned();
+                            return self.unfinished(Unfinished::Function(why));
+                        };
+                        self.left = Some(left);
                     }
                     let has_more = self.left != Some(0);
                     self.exchange.sent(data.len(), has_more);

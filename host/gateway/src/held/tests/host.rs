@@ -191,7 +191,7 @@ pub(super) async fn accept(listener: TcpListener, gateway: Arc<Gateway>) {
         tokio::spawn(async move {
             let permit = Arc::new(gateway.permit(address).await.unwrap());
             let peer = Peer::at(address);
-            let answer = |request: http::Request<hyper::body::Incoming>, id| {
+            let answer = |request: http::Request<crate::arriving::Arriving>, id| {
                 let place = Place::Connection(Arc::clone(&permit));
                 let (gateway, peer) = (Arc::clone(&gateway), peer.clone());
                 async move { Ok(respond(&gateway, request.into_parts().0, id, &peer, place).await) }
