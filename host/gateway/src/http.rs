@@ -163,13 +163,14 @@ pub(crate) async fn serve_requests<S, F, A>(
             if let Err(error) = &ended {
                 tracing::debug!(%peer, %error, "a request failed before its answer was complete");
             }
-            return match ended {
-                Err(error) if error.is_parse() => Left::Misread,
-                _ => Left::Done,
-            };
+            return Left::by(&ended);
         }
     };
-    let left = serving.await;
+    end(serving.await, &loan, &ending, slot).await;
+}
+
+/// Does what is left of a TCP connection when hyper has left it.
+async fn end<S: Handover>(left: Left, loan: &Loan<S>, ending: &Ending, slot: &Slot) {
     let is_misread = matches!(left, Left::Misread);
     match (left, loan.take_back()) {
         // The rest of an answer that its function holds is written without hyper,
@@ -190,6 +191,15 @@ enum Left {
     /// What came is not HTTP.
     Misread,
     Done,
+}
+
+impl Left {
+    fn by(ended: &hyper::Result<()>) -> Self {
+        match ended {
+            Err(error) if error.is_parse() => Self::Misread,
+            _ => Self::Done,
+        }
+    }
 }
 
 fn builder(patience: Duration, last: bool) -> http1::Builder {
