@@ -168,6 +168,11 @@ async fn a_small_body_that_nobody_reads_costs_no_connection() {
                 "POST {path} HTTP/1.1\r\nHost: a\r\n{headers}Content-Length: {length}\r\n\r\n"
             );
             raw.send(head.as_bytes()).await;
+            // A plain function is called when all of a small body is there.
+            let comes_first = component == PLAIN && expected == 200;
+            if comes_first {
+                raw.send(&vec![b'x'; 64 * 1024]).await;
+            }
             let head = raw.head().await;
             assert_eq!(said(&head).0, expected, "{component}");
             assert!(!says_close(&head), "{head}");
@@ -179,8 +184,9 @@ async fn a_small_body_that_nobody_reads_costs_no_connection() {
             within("a body", raw.socket.read_exact(&mut body))
                 .await
                 .unwrap();
-            // It comes only now.
-            raw.send(&vec![b'x'; 64 * 1024]).await;
+            if !comes_first {
+                raw.send(&vec![b'x'; 64 * 1024]).await;
+            }
         }
         // One byte more is too much to read for nothing.
         raw.send(
