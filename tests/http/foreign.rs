@@ -32,10 +32,8 @@ async fn every_path(component: &str, may_call: SocketAddr) -> Host {
         options.compile_timeout = Duration::from_secs(600);
     });
     let host = host(component).function(|function| {
-        let at_the_root = Trigger {
-            route: Route::new("/").unwrap(),
-            ..function.triggers[0].clone()
-        };
+        let mut at_the_root = Trigger::new(Route::new("/").unwrap());
+        at_the_root.methods = function.triggers[0].methods;
         function.triggers.push(at_the_root);
         function.outbound = outbound;
         // Of one that is being waited for, each request may be the first.
