@@ -1,8 +1,8 @@
 # Everything that takes more than one command. `make run` and `make test` work
 # on a machine with git, a C compiler and a Rust toolchain; they find or install
 # everything else (see `setup`, scripts/browser.sh, scripts/edge.sh,
-# scripts/npm.sh, scripts/python.sh, scripts/pushflo.sh, scripts/pebble.sh,
-# scripts/conformance.sh).
+# scripts/npm.sh, scripts/python.sh, scripts/pushflo.sh, scripts/foreign.sh,
+# scripts/pebble.sh, scripts/conformance.sh).
 # Nothing here asks a question, and nothing waits for a network for longer than
 # minutes.
 
@@ -52,6 +52,7 @@ edge: # Find or install proxies and clients, for `test`
 	@scripts/npm.sh
 	@scripts/python.sh
 	@scripts/pushflo.sh
+	@scripts/foreign.sh
 
 pebble: # Find or install an authority of certificates, for `test`
 	@scripts/pebble.sh

@@ -6,6 +6,7 @@ mod answering;
 mod bounds;
 mod calling;
 mod ending;
+mod foreign;
 mod holding;
 mod seen;
 mod slow;
@@ -70,13 +71,14 @@ struct Peer {
 
 impl Peer {
     async fn connect(host: &Host) -> Self {
-        let stream = TcpStream::connect(host.address).await.unwrap();
+        Self::at(host.address).await
+    }
+
+    async fn at(address: SocketAddr) -> Self {
+        let stream = TcpStream::connect(address).await.unwrap();
         let (sender, connection) = http1::handshake(TokioIo::new(stream)).await.unwrap();
         tokio::spawn(connection);
-        Self {
-            sender,
-            address: host.address,
-        }
+        Self { sender, address }
     }
 
     async fn ask(&mut self, method: Method, path: &str, body: Body) -> Response<Incoming> {

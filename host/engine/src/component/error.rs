@@ -138,7 +138,7 @@ impl Hint for LoadError {
             Self::BothHandlers => "export one handler of each kind, plain or asynchronous",
             Self::WrongTypes(_) => "build it with the SDK of this release",
             Self::UnknownImport(_) => {
-                "a function may import version 0.2 of openline:websocket, openline:channels, openline:alarms and openline:state, wasi 0.2 with wasi:http, wasi:config 0.2.0-rc.1, an asynchronous one also wasi 0.3; to wait for an outbox, plain handlers have `block_until_writable` and asynchronous ones `writable`"
+                "a function may import version 0.2 of openline:websocket, openline:channels, openline:alarms and openline:state, wasi 0.2 with wasi:http, wasi:config 0.2.0-rc.1 and wasi:logging 0.1.0-draft, an asynchronous one also wasi 0.3; to wait for an outbox, plain handlers have `block_until_writable` and asynchronous ones `writable`"
             }
             Self::Compile(_) => "build it again; if it stays, report it with the component",
             Self::Start(_) => "look for code that runs before the first call, and at memory_bytes",

@@ -1,5 +1,5 @@
-//! Standard output and error of a function, which become lines in the host's
-//! log with the function's name.
+//! Standard output and error of a function, and what it says by `wasi:logging`,
+//! which become lines in the host's log with the function's name.
 //!
 //! A line is cut at [`LINE_BYTES_MAX`], and all instances of a function share
 //! `log_lines_per_second`. Lines past that are counted but not shown; before
@@ -75,6 +75,22 @@ impl LogRate {
         }
         allowed.is_some()
     }
+
+    /// Logs one line that a function has judged and given a context.
+    pub(crate) fn say(&self, level: &str, context: &str, message: &str) {
+        if !self.begin_line() {
+            return;
+        }
+        let function = &self.function;
+        let (context, message) = (cut(context), cut(message));
+        let context = context.escape_debug();
+        tracing::info!(%function, level, %context, "{}", message.escape_debug());
+    }
+}
+
+/// As much of a text as a line may have.
+fn cut(text: &str) -> &str {
+    &text[..text.floor_char_boundary(LINE_BYTES_MAX)]
 }
 
 impl Allowance {
@@ -227,6 +243,25 @@ mod tests {
         }
         // An unfinished line counts when the instance ends.
         assert_eq!(rate.state.lock().left_out, 2);
+    }
+
+    #[test]
+    fn a_text_is_cut_at_a_character() {
+        let most = "x".repeat(LINE_BYTES_MAX);
+        assert_eq!(cut(&most), most);
+        assert_eq!(cut(&format!("{most}y")), most);
+        // The last character would end one byte past the limit.
+        let text = format!("{}é", &most[1..]);
+        assert_eq!(cut(&text), &most[1..]);
+    }
+
+    #[test]
+    fn what_is_said_counts_like_lines() {
+        let rate = rate(2);
+        for _ in 0..3 {
+            rate.say("info", "context", "message");
+        }
+        assert_eq!(rate.state.lock().left_out, 1);
     }
 
     #[test]

@@ -11,7 +11,7 @@ use openline_core::environment::{EnvironmentTable, NAME_BYTES_MAX};
 use openline_core::escape::Escaped;
 use openline_core::name::FunctionName;
 use openline_core::route::Route;
-use openline_core::trigger::Methods;
+use openline_core::trigger::{Methods, Trigger};
 use openline_hint::Hinted;
 
 use crate::assemble::Source;
@@ -26,6 +26,7 @@ Examples:
   openline run echo.wasm
   openline run echo.wasm chat.wasm --listen 127.0.0.1:9000
   openline run relay.wasm --env API_URL=https://api.example.org --env API_TOKEN
+  openline run site.wasm --root
   openline run echo.wasm --tls";
 
 /// The words after `openline run`.
@@ -39,6 +40,10 @@ pub(crate) struct RunArguments {
     /// Where to listen; port 0 takes a free port.
     #[arg(long, value_name = "ADDRESS", default_value_t = ServerConfig::default().listen)]
     listen: SocketAddr,
+    /// Serve the only component at every path, not at /NAME: for those that choose
+    /// by the path themselves, as components for wasi:http do.
+    #[arg(long)]
+    root: bool,
     /// Speak TLS, with a certificate that is made for trying it and kept in the
     /// user's data folder. No client trusts it by itself.
     #[arg(long)]
@@ -69,9 +74,13 @@ pub(crate) async fn run(
         ..ServerConfig::default()
     };
     let environment = environment(&arguments.env)?;
+    if arguments.root && arguments.components.len() > 1 {
+        let hint = "use a configuration with `openline serve`, where each has its routes or hosts";
+        return Err(Hinted::new("`--root` takes one component", hint).into());
+    }
     let mut functions: Vec<FunctionConfig> = Vec::new();
     for component in &arguments.components {
-        let mut function = function(component)?;
+        let mut function = function(component, arguments.root)?;
         function.environment = environment.clone();
         if functions.iter().any(|other| other.name == function.name) {
             let what = format!("two components are named `{}`", function.name);
@@ -89,7 +98,8 @@ pub(crate) async fn run(
     host::serve(Source::Words(Box::new(config)), signals, watchdog).await
 }
 
-fn function(component: &Path) -> anyhow::Result<FunctionConfig> {
+/// A function at `/NAME`, or at every path that is not the host's own.
+fn function(component: &Path, is_root: bool) -> anyhow::Result<FunctionConfig> {
     let stem = component
         .file_stem()
         .and_then(|stem| stem.to_str())
@@ -99,11 +109,21 @@ fn function(component: &Path) -> anyhow::Result<FunctionConfig> {
         let what = format!("{shown} has no name to serve it by: {error}");
         Hinted::new(what, "rename the file")
     })?;
-    let route = Route::new(&format!("/{name}"))?;
-    let mut function = FunctionConfig::new(name, Some(component.into()), route);
-    for trigger in &mut function.triggers {
+    let named = format!("/{name}");
+    let routes: &[&str] = if is_root {
+        &["/", "/{*path}"]
+    } else {
+        &[&named]
+    };
+    let mut triggers = Vec::new();
+    for route in routes {
+        let mut trigger = Trigger::new(Route::new(route)?);
         trigger.methods = Methods::all();
+        triggers.push(trigger);
     }
+    let route = Route::new(&named)?;
+    let mut function = FunctionConfig::new(name, Some(component.into()), route);
+    function.triggers = triggers;
     Ok(function)
 }
 

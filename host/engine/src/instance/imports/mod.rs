@@ -8,6 +8,7 @@ mod alarms;
 mod backpressure;
 mod channels;
 mod connections;
+mod logging;
 mod publications;
 mod state;
 
@@ -19,8 +20,8 @@ use crate::contract::bindings::{self, common, types};
 use crate::contract::handlers::CallStyle;
 use crate::instance::store::StoreData;
 
-/// Makes the contract's imports, and WASI with its `config`, available to functions of a call
-/// style.
+/// Makes the contract's imports, and WASI with its `config` and `logging`, available to
+/// functions of a call style.
 pub(crate) fn add_to_linker(
     linker: &mut Linker<StoreData>,
     style: CallStyle,
@@ -32,6 +33,7 @@ pub(crate) fn add_to_linker(
     }
     wasmtime_wasi_http::p2::add_only_http_to_linker_async(linker)?;
     wasmtime_wasi_config::add_to_linker(linker, |data| data.program.config.view())?;
+    logging::add_to_linker(linker)?;
     bindings::common::add_to_linker::<_, HasSelf<StoreData>>(linker, |data| data)?;
     bindings::types::add_to_linker::<_, HasSelf<StoreData>>(linker, |data| data)?;
     bindings::connections::add_to_linker::<_, HasSelf<StoreData>>(linker, |data| data)?;
