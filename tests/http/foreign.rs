@@ -17,7 +17,7 @@ use crate::harness::{Serving, openline, runtime};
 /// As many as an issue of such a component may take to show.
 const REQUESTS: usize = 1000;
 /// Requests that are answered at once.
-const AT_ONCE: usize = 50;
+const AT_ONCE: u32 = 50;
 
 /// A host with a component at every path, which may call one address.
 async fn every_path(component: &str, may_call: SocketAddr) -> Host {
@@ -28,7 +28,7 @@ async fn every_path(component: &str, may_call: SocketAddr) -> Host {
     let config = openline_core::config::Config::parse(&text).unwrap();
     let outbound = config.functions[0].outbound.clone();
     // Engines of languages take this long where all tests compile at once.
-    let runtime = runtime(AT_ONCE as u32 + 10, |options| {
+    let runtime = runtime(AT_ONCE + 10, |options| {
         options.compile_timeout = Duration::from_secs(600);
     });
     let host = host(component).function(|function| {
@@ -37,7 +37,7 @@ async fn every_path(component: &str, may_call: SocketAddr) -> Host {
         function.triggers.push(at_the_root);
         function.outbound = outbound;
         // Of one that is being waited for, each request may be the first.
-        function.instance.instances = AT_ONCE as u32;
+        function.instance.instances = AT_ONCE;
     });
     host.start_on(&runtime).await
 }
