@@ -12,7 +12,7 @@ use crate::harness::{Client, Serving, openline, shell};
 use crate::tidy::root;
 
 /// Why a command is not run here.
-const NOT_RUN: [(&str, &str); 6] = [
+const NOT_RUN: [(&str, &str); 7] = [
     (
         "make run",
         "builds and serves until it is ended; `make test` builds the same",
@@ -23,6 +23,10 @@ const NOT_RUN: [(&str, &str); 6] = [
         "needs a package from the network",
     ),
     ("openline dev", "serves until it is ended: `dev` tests it"),
+    (
+        "openline run --root site.wasm",
+        "serves until it is ended: the tests of foreign components do",
+    ),
     (
         "openline run target/openline/hello.wasm",
         "serves until it is ended: it is started by itself below",

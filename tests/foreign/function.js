@@ -28,7 +28,7 @@ async function answer(request) {
     case "/ask":
       return new Response((await fetch(request.headers.get("x-ask"))).body);
     case "/fail":
-      // Endless recursion: an exception would only be a status.
+      // Endless recursion, which the engine makes an exception of.
       return (function deeper(n) { return deeper(n + 1) + 1; })(0);
     default:
       return new Response("no such path\n", { status: 404 });
