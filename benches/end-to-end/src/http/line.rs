@@ -1,0 +1,236 @@
+//! A TCP connection of the client over HTTP/1.1, one request after the other: as
+//! little as possible, so that what is measured is the server. It reads the status and
+//! how the body ends, and hands out the body piece by piece.
+
+use std::net::SocketAddr;
+
+use anyhow::{Context, bail, ensure};
+use bytes::{Buf, BytesMut};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::net::tcp::ReadHalf;
+
+/// Room for a read.
+const READ_BYTES: usize = 64 << 10;
+
+/// Of a head, and of a line between chunks.
+const HEAD_BYTES_MAX: usize = 8 << 10;
+
+pub(super) struct Line {
+    stream: TcpStream,
+    read: BytesMut,
+}
+
+/// How the rest of a body ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Rest {
+    /// After so many bytes.
+    Length(usize),
+    /// With a chunk without bytes; so many are left of the one that is being read.
+    Chunks(usize),
+}
+
+impl Line {
+    pub(super) async fn open(address: SocketAddr) -> anyhow::Result<Self> {
+        let stream = TcpStream::connect(address).await?;
+        stream.set_nodelay(true)?;
+        Ok(Self {
+            stream,
+            read: BytesMut::new(),
+        })
+    }
+
+    /// Sends a request and reads the answer, also while it is still being sent. Each
+    /// piece of the body goes to `body`.
+    pub(super) async fn ask(
+        &mut self,
+        request: &[u8],
+        body: impl FnMut(&[u8]) -> anyhow::Result<()>,
+    ) -> anyhow::Result<()> {
+        // Most are written at once.
+        let sent = self.stream.try_write(request).unwrap_or(0);
+        let (mut reader, mut writer) = self.stream.split();
+        let answer = answer(&mut reader, &mut self.read, body);
+        if sent == request.len() {
+            return answer.await;
+        }
+        let send = async { Ok(writer.write_all(&request[sent..]).await?) };
+        tokio::try_join!(send, answer).map(|_| ())
+    }
+
+    /// The same for an answer that does not end: reads its head, and hands it out with
+    /// what has come.
+    pub(super) async fn listen(mut self, request: &[u8]) -> anyhow::Result<TcpStream> {
+        self.stream.write_all(request).await?;
+        let (mut reader, _) = self.stream.split();
+        head(&mut reader, &mut self.read).await?;
+        Ok(self.stream)
+    }
+}
+
+async fn more(reader: &mut ReadHalf<'_>, read: &mut BytesMut) -> anyhow::Result<()> {
+    read.reserve(READ_BYTES);
+    ensure!(reader.read_buf(read).await? > 0, "the server has closed");
+    Ok(())
+}
+
+/// The end of what comes before `end`, and so many bytes of it; read on until it is
+/// there.
+async fn until(
+    reader: &mut ReadHalf<'_>,
+    read: &mut BytesMut,
+    end: &[u8],
+) -> anyhow::Result<usize> {
+    loop {
+        let found = read.windows(end.len()).position(|part| part == end);
+        if let Some(at) = found {
+            return Ok(at);
+        }
+        ensure!(read.len() < HEAD_BYTES_MAX, "a head is too long");
+        more(reader, read).await?;
+    }
+}
+
+async fn head(reader: &mut ReadHalf<'_>, read: &mut BytesMut) -> anyhow::Result<Rest> {
+    let length = until(reader, read, b"\r\n\r\n").await?;
+    let rest = rest(&read[..length]);
+    read.advance(length + 4);
+    rest
+}
+
+async fn answer(
+    reader: &mut ReadHalf<'_>,
+    read: &mut BytesMut,
+    mut body: impl FnMut(&[u8]) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
+    let mut rest = head(reader, read).await?;
+    loop {
+        let left = match rest {
+            Rest::Length(0) => return Ok(()),
+            Rest::Chunks(0) => {
+                let line = until(reader, read, b"\r\n").await?;
+                let size = chunk(&read[..line])?;
+                read.advance(line + 2);
+                if size == 0 {
+                    let trailer = until(reader, read, b"\r\n").await?;
+                    ensure!(trailer == 0, "trailers are not expected");
+                    read.advance(2);
+                    return Ok(());
+                }
+                rest = Rest::Chunks(size);
+                size
+            }
+            Rest::Length(left) | Rest::Chunks(left) => left,
+        };
+        if read.is_empty() {
+            more(reader, read).await?;
+        }
+        let piece = left.min(read.len());
+        body(&read[..piece])?;
+        read.advance(piece);
+        rest = match rest {
+            Rest::Length(_) => Rest::Length(left - piece),
+            Rest::Chunks(_) => Rest::Chunks(left - piece),
+        };
+        if rest == Rest::Chunks(0) {
+            ensure!(
+                until(reader, read, b"\r\n").await? == 0,
+                "a chunk is longer"
+            );
+            read.advance(2);
+        }
+    }
+}
+
+/// How the body ends, by the head before it.
+fn rest(head: &[u8]) -> anyhow::Result<Rest> {
+    let head = std::str::from_utf8(head).context("a head is not text")?;
+    let mut lines = head.split("\r\n");
+    let status = lines.next().unwrap_or_default();
+    ensure!(
+        status.starts_with("HTTP/1.1 200"),
+        "the server says: {status}"
+    );
+    for line in lines {
+        let (name, value) = line.split_once(':').unwrap_or_default();
+        if name.eq_ignore_ascii_case("content-length") {
+            return Ok(Rest::Length(value.trim().parse()?));
+        }
+        if name.eq_ignore_ascii_case("transfer-encoding") {
+            return Ok(Rest::Chunks(0));
+        }
+    }
+    bail!("a body has no end")
+}
+
+/// The bytes of a chunk, by the line before it.
+fn chunk(line: &[u8]) -> anyhow::Result<usize> {
+    let line = std::str::from_utf8(line).context("a chunk has no size")?;
+    let size = line.split(';').next().unwrap_or_default();
+    usize::from_str_radix(size.trim(), 16).context("a chunk has no size")
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::TcpListener;
+
+    use super::{Line, Rest, rest};
+
+    #[test]
+    fn a_head_says_how_the_body_ends() {
+        let of = |text: &str| rest(text.as_bytes()).ok();
+        let length = "HTTP/1.1 200 OK\r\ndate: x\r\nContent-Length: 17";
+        assert_eq!(of(length), Some(Rest::Length(17)));
+        let chunks = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked";
+        assert_eq!(of(chunks), Some(Rest::Chunks(0)));
+        assert_eq!(of("HTTP/1.1 200 OK"), None);
+        assert_eq!(of("HTTP/1.1 502 Bad Gateway\r\ncontent-length: 1"), None);
+    }
+
+    /// The bodies of the answers to requests that are all answered by `bytes`.
+    async fn bodies(bytes: &'static [u8], count: usize) -> anyhow::Result<Vec<Vec<u8>>> {
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let address = listener.local_addr()?;
+        let server = tokio::spawn(async move {
+            let (stream, _) = listener.accept().await?;
+            // In pieces, as networks do.
+            for piece in bytes.chunks(3) {
+                let mut written = 0;
+                while written < piece.len() {
+                    stream.writable().await?;
+                    written += stream.try_write(&piece[written..]).unwrap_or(0);
+                }
+                tokio::task::yield_now().await;
+            }
+            Ok::<_, std::io::Error>(stream)
+        });
+        let mut line = Line::open(address).await?;
+        let mut bodies = Vec::new();
+        for _ in 0..count {
+            let mut body = Vec::new();
+            let read = |piece: &[u8]| {
+                body.extend_from_slice(piece);
+                Ok(())
+            };
+            line.ask(b"GET / HTTP/1.1\r\n\r\n", read).await?;
+            bodies.push(body);
+        }
+        server.await??;
+        Ok(bodies)
+    }
+
+    #[tokio::test]
+    async fn answers_are_read_in_pieces() {
+        let two = b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello\
+            HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n2;x=y\r\nde\r\n0\r\n\r\n";
+        let bodies = bodies(two, 2).await.unwrap();
+        assert_eq!(bodies, [&b"hello"[..], b"abcde"]);
+    }
+
+    #[tokio::test]
+    async fn a_chunk_that_is_longer_than_it_says_is_an_error() {
+        let longer = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabcd\r\n0\r\n\r\n";
+        let error = bodies(longer, 1).await.unwrap_err();
+        assert!(error.to_string().contains("longer"), "{error}");
+    }
+}
