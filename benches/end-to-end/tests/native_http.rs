@@ -64,7 +64,7 @@ async fn all_answers_are_given() {
     assert!(
         ask(address, "POST /echo", "12345")
             .await
-            .contains("\r\n12345\r\n")
+            .ends_with("\r\n\r\n12345")
     );
     let other = server().await;
     let answer = ask(address, &format!("GET /call?{other}"), "").await;

@@ -4,7 +4,7 @@
 
 use std::net::SocketAddr;
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, ensure};
 use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -17,8 +17,11 @@ const READ_BYTES: usize = 64 << 10;
 const HEAD_BYTES_MAX: usize = 8 << 10;
 
 pub(super) struct Line {
+    address: SocketAddr,
     stream: TcpStream,
     read: BytesMut,
+    /// Whether the server closes it after the answer: the next request opens another.
+    is_over: bool,
 }
 
 /// How the rest of a body ends.
@@ -35,8 +38,10 @@ impl Line {
         let stream = TcpStream::connect(address).await?;
         stream.set_nodelay(true)?;
         Ok(Self {
+            address,
             stream,
             read: BytesMut::new(),
+            is_over: false,
         })
     }
 
@@ -47,15 +52,20 @@ impl Line {
         request: &[u8],
         body: impl FnMut(&[u8]) -> anyhow::Result<()>,
     ) -> anyhow::Result<()> {
+        if self.is_over {
+            *self = Self::open(self.address).await?;
+        }
         // Most are written at once.
         let sent = self.stream.try_write(request).unwrap_or(0);
         let (mut reader, mut writer) = self.stream.split();
         let answer = answer(&mut reader, &mut self.read, body);
         if sent == request.len() {
-            return answer.await;
+            self.is_over = answer.await?;
+            return Ok(());
         }
         let send = async { Ok(writer.write_all(&request[sent..]).await?) };
-        tokio::try_join!(send, answer).map(|_| ())
+        ((), self.is_over) = tokio::try_join!(send, answer)?;
+        Ok(())
     }
 
     /// The same for an answer that does not end: reads its head, and hands it out with
@@ -91,22 +101,23 @@ async fn until(
     }
 }
 
-async fn head(reader: &mut ReadHalf<'_>, read: &mut BytesMut) -> anyhow::Result<Rest> {
+/// How the body ends, and whether the connection ends with it.
+async fn head(reader: &mut ReadHalf<'_>, read: &mut BytesMut) -> anyhow::Result<(Rest, bool)> {
     let length = until(reader, read, b"\r\n\r\n").await?;
-    let rest = rest(&read[..length]);
+    let head = read_head(&read[..length]);
     read.advance(length + 4);
-    rest
+    head
 }
 
 async fn answer(
     reader: &mut ReadHalf<'_>,
     read: &mut BytesMut,
     mut body: impl FnMut(&[u8]) -> anyhow::Result<()>,
-) -> anyhow::Result<()> {
-    let mut rest = head(reader, read).await?;
+) -> anyhow::Result<bool> {
+    let (mut rest, is_over) = head(reader, read).await?;
     loop {
         let left = match rest {
-            Rest::Length(0) => return Ok(()),
+            Rest::Length(0) => return Ok(is_over),
             Rest::Chunks(0) => {
                 let line = until(reader, read, b"\r\n").await?;
                 let size = chunk(&read[..line])?;
@@ -115,7 +126,7 @@ async fn answer(
                     let trailer = until(reader, read, b"\r\n").await?;
                     ensure!(trailer == 0, "trailers are not expected");
                     read.advance(2);
-                    return Ok(());
+                    return Ok(is_over);
                 }
                 rest = Rest::Chunks(size);
                 size
@@ -142,8 +153,7 @@ async fn answer(
     }
 }
 
-/// How the body ends, by the head before it.
-fn rest(head: &[u8]) -> anyhow::Result<Rest> {
+fn read_head(head: &[u8]) -> anyhow::Result<(Rest, bool)> {
     let head = std::str::from_utf8(head).context("a head is not text")?;
     let mut lines = head.split("\r\n");
     let status = lines.next().unwrap_or_default();
@@ -151,16 +161,18 @@ fn rest(head: &[u8]) -> anyhow::Result<Rest> {
         status.starts_with("HTTP/1.1 200"),
         "the server says: {status}"
     );
+    let (mut rest, mut is_over) = (None, false);
     for line in lines {
         let (name, value) = line.split_once(':').unwrap_or_default();
         if name.eq_ignore_ascii_case("content-length") {
-            return Ok(Rest::Length(value.trim().parse()?));
-        }
-        if name.eq_ignore_ascii_case("transfer-encoding") {
-            return Ok(Rest::Chunks(0));
+            rest = Some(Rest::Length(value.trim().parse()?));
+        } else if name.eq_ignore_ascii_case("transfer-encoding") {
+            rest = Some(Rest::Chunks(0));
+        } else if name.eq_ignore_ascii_case("connection") {
+            is_over = value.trim().eq_ignore_ascii_case("close");
         }
     }
-    bail!("a body has no end")
+    Ok((rest.context("a body has no end")?, is_over))
 }
 
 /// The bytes of a chunk, by the line before it.
@@ -174,15 +186,15 @@ fn chunk(line: &[u8]) -> anyhow::Result<usize> {
 mod tests {
     use tokio::net::TcpListener;
 
-    use super::{Line, Rest, rest};
+    use super::{Line, Rest, read_head};
 
     #[test]
     fn a_head_says_how_the_body_ends() {
-        let of = |text: &str| rest(text.as_bytes()).ok();
+        let of = |text: &str| read_head(text.as_bytes()).ok();
         let length = "HTTP/1.1 200 OK\r\ndate: x\r\nContent-Length: 17";
-        assert_eq!(of(length), Some(Rest::Length(17)));
-        let chunks = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked";
-        assert_eq!(of(chunks), Some(Rest::Chunks(0)));
+        assert_eq!(of(length), Some((Rest::Length(17), false)));
+        let chunks = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\nconnection: close";
+        assert_eq!(of(chunks), Some((Rest::Chunks(0), true)));
         assert_eq!(of("HTTP/1.1 200 OK"), None);
         assert_eq!(of("HTTP/1.1 502 Bad Gateway\r\ncontent-length: 1"), None);
     }
