@@ -9,7 +9,7 @@
 CARGO ?= cargo
 
 .DEFAULT_GOAL := help
-.PHONY: help check-tools setup guests run browser edge pebble suite test js-client adversary mutants models conformance fuzz counts counts-accept bench bench-noisy bench-idle bench-goes bench-starts bench-peers bench-edge bench-admission bench-channels bench-soak soak fmt deny lint
+.PHONY: help check-tools setup guests run browser edge pebble suite test js-client adversary mutants models conformance fuzz counts counts-accept bench bench-noisy bench-idle bench-goes bench-starts bench-peers bench-edge bench-admission bench-channels bench-http bench-soak soak fmt deny lint
 
 help: ## Say what there is
 	@echo 'usage: make TARGET'
@@ -159,6 +159,11 @@ bench-admission: guests ## Measure refused handshakes beside accepted ones (5 mi
 bench-channels: check-tools ## Measure publications, recovery and publishers outside (10 minutes; ARGUMENTS='--centrifugo FILE')
 	$(CARGO) build --release -p openline -p openline-end-to-end
 	$(CARGO) run --release --quiet -p openline-end-to-end --bin channels -- $(ARGUMENTS)
+
+bench-http: guests ## Measure answers of HTTP beside hyper, Deno and Bun (20 minutes; ARGUMENTS='--wasmtime FILE')
+	@benches/peers/setup.sh $(or $(CARGO_TARGET_DIR),target)/peers
+	$(CARGO) build --release -p openline -p openline-end-to-end
+	$(CARGO) run --release --quiet -p openline-end-to-end --bin http -- $(ARGUMENTS)
 
 bench-soak: guests ## 10,000 connections that misbehave, then a search for leaks (8 minutes)
 	$(CARGO) build --release -p openline -p openline-soak

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Installs the servers that Openline is measured beside, for `make bench-peers`:
+# Installs the servers that Openline is measured beside, for `make bench-peers` and
+# `make bench-http`:
 #
 #   benches/peers/setup.sh FOLDER     such as target/peers
 #
@@ -24,7 +25,7 @@ cd "$1"
 
 skip() { echo "skipped: $1" >&2; }
 
-cp "$here"/{package.json,package-lock.json,bun.js,deno.js,node.js,workerd.js,workerd.capnp} .
+cp "$here"/{package.json,package-lock.json,bun.js,bun-http.js,deno.js,deno-http.js,node.js,workerd.js,workerd.capnp} .
 
 # The lock of what is installed says whether it is what it should be. It names
 # the packages of some platforms only, so this is no `npm ci`.

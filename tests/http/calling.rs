@@ -241,3 +241,37 @@ async fn tokens_of_a_model_reach_a_peer_as_they_come_also_one_that_comes_back() 
     let end: Value = serde_json::from_str(&back.next_text().await).unwrap();
     assert!(end["end"].is_string(), "{end}");
 }
+
+#[tokio::test]
+async fn the_functions_of_benchmarks_give_their_answers() {
+    const LARGE: usize = 1 << 20;
+    for component in [
+        openline_guests::FAULT_HELLO,
+        openline_guests::FAULT_HELLO_ASYNC,
+    ] {
+        let api = Api::start().await;
+        let at = api.address();
+        let host = may_call(component, &format!("\"http://{at}\""));
+        let host = host.start().await;
+        let mut peer = Peer::connect(&host).await;
+        assert_eq!(peer.text("/hello").await, (200, "hello\n".to_owned()));
+        let (status, text) = peer.text("/download").await;
+        assert_eq!((status, text.len()), (200, LARGE));
+        for (path, answer) in [("/upload", "1048576\n"), ("/echo", &*"x".repeat(LARGE))] {
+            let body = whole(vec![b'x'; LARGE]);
+            let (status, text) = read(peer.ask(Method::POST, path, body).await).await;
+            assert_eq!(status, 200, "{component}, {path}");
+            assert!(text == answer, "{component}, {path}: {} bytes", text.len());
+        }
+        let path = format!("/call?{at}");
+        let answering = async {
+            let asked = api.next().await;
+            assert!(asked.request.starts_with("GET /hello "));
+            let greeting = "HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nhello\n";
+            asked.answer(greeting).await;
+        };
+        let (answer, ()) = tokio::join!(peer.text(&path), answering);
+        assert_eq!(answer, (200, "hello\n".to_owned()), "{component}");
+        assert_eq!(peer.text("/other").await.0, 404);
+    }
+}

@@ -6,6 +6,7 @@
 //! round, so that a change of the machine's mood between rounds cancels out.
 //! `edge` measures TLS and HTTP/2, `peers` compares servers, `noisy` measures how the echo fares while other
 //! functions compute, `admission` what handshakes cost that are refused, `channels` what is shared,
+//! `http` what answers of plain HTTP cost,
 //! `idle` what connections cost on which nothing happens,
 //! `goes` what it costs that code comes and goes, `starts` how soon a host is
 //! there.
@@ -17,6 +18,7 @@ pub mod channels;
 mod criterion;
 pub mod edge;
 pub mod goes;
+pub mod http;
 pub mod idle;
 mod load;
 pub mod native;

@@ -6,10 +6,13 @@
 //! the read buffer, and a write buffer of one message more than
 //! `WRITE_BUFFER_BYTES`, after which reading stops until the peer has read.
 //!
-//! Two paths do something else: see [`fan_out`]. With a certificate it speaks
+//! Two paths do something else: see [`fan_out`]. [`http`] answers plain requests, and
+//! [`grpc`] calls. With a certificate it speaks
 //! TLS by rustls, as the host does: on the stream itself, with tickets.
 
 mod fan_out;
+pub mod grpc;
+pub mod http;
 
 use std::convert::Infallible;
 use std::future::poll_fn;
