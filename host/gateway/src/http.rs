@@ -6,6 +6,7 @@
 //! is one that does not read its answer.
 
 use std::future::poll_fn;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -106,12 +107,13 @@ pub(crate) async fn serve_requests<S, F, A>(
     let service = service_fn(|request: Request<Incoming>| {
         let id = gateway.request_id();
         let version = request.version();
-        let answering = answer(ending.begin(request), id);
-        let (answered, loan, ending) = (&answered, &loan, &ending);
+        let (answer, answered, loan, ending) = (&answer, &answered, &loan, &ending);
         async move {
             slot.begin();
             answered.begin();
-            let mut answer = answering.await?;
+            // Boxed here: hyper moves this block before it polls it, and a future that
+            // was made outside would be in it twice.
+            let mut answer = Box::pin(answer(ending.begin(request), id)).await?;
             answer.headers_mut().insert(REQUEST_ID, id.header());
             ending.answer(&mut answer);
             let reading = if answer.body().is_stream() {
@@ -347,7 +349,7 @@ async fn prepare(
     noted: &mut Noted,
     place: &Place,
 ) -> Result<Prepared, Refusal> {
-    let preparing = upgrade::prepare(gateway, normal, asked, noted);
+    let preparing = pin!(upgrade::prepare(gateway, normal, asked, noted));
     if gateway.services().table().inspectors.is_empty() {
         return preparing.await;
     }
@@ -355,12 +357,13 @@ async fn prepare(
 }
 
 /// Waits for what a function decides, unless the place of the request is needed for
-/// another peer. Dropped before that, it counts a peer that has left.
+/// another peer. Dropped before that, it counts a peer that has left. The decision is
+/// pinned, so that its future, which is large, is not moved.
 async fn unless_displaced<T>(
     gateway: &Gateway,
     asked: &Asked<'_>,
     place: &Place,
-    decision: impl Future<Output = Result<T, Refusal>>,
+    decision: Pin<&mut impl Future<Output = Result<T, Refusal>>>,
 ) -> Result<T, Refusal> {
     let mut waiting = Waiting {
         gateway,
@@ -396,7 +399,7 @@ async fn have_answered(
     let id = asked.id;
     let name = ready.service.alias.function().clone();
     let slot = place.clone();
-    let answering = exchange::answer(gateway, ready, body, place);
+    let answering = pin!(exchange::answer(gateway, ready, body, place));
     let answered = match unless_displaced(gateway, asked, &slot, answering).await {
         Ok(Exchanged::Answer(answer)) => Ok(answer),
         // It has left the request for its place as a connection: a peer that goes
@@ -419,7 +422,7 @@ async fn decide<S: Handover>(
     let id = asked.id;
     let name = candidate.service.alias.function().clone();
     let slot = place.clone();
-    let upgrading = upgrade::upgrade::<S>(gateway, candidate, on_upgrade, place);
+    let upgrading = pin!(upgrade::upgrade::<S>(gateway, candidate, on_upgrade, place));
     let decided = unless_displaced(gateway, asked, &slot, upgrading).await;
     let decided = decided.map(|decided| match decided {
         Decided::Accepted(answer) => Decided::Accepted(answer.map(Into::into)),

@@ -10,7 +10,7 @@ use tonic::{Request, Response, Status, Streaming};
 
 #[expect(
     clippy::allow_attributes_without_reason,
-    clippy::use_self,
+    clippy::too_many_lines,
     unreachable_pub,
     reason = "generated code"
 )]

@@ -19,14 +19,17 @@ pub(crate) struct Incoming {
     // The order matters: the stream is a child of the body.
     stream: Option<InputStream>,
     body: Option<types::IncomingBody>,
+    /// The stream is made when it is needed, which costs calls of the host.
+    is_opened: bool,
     remaining: Option<u64>,
 }
 
 impl Incoming {
     fn new(body: types::IncomingBody, headers: &HeaderMap) -> Self {
         Self {
-            stream: body.stream().ok(),
+            stream: None,
             body: Some(body),
+            is_opened: false,
             remaining: super::declared_length(headers),
         }
     }
@@ -38,6 +41,10 @@ impl Incoming {
 
     /// The next bytes, never none of them.
     pub(crate) fn chunk(&mut self) -> Result<Option<Bytes>, Error> {
+        if !std::mem::replace(&mut self.is_opened, true) {
+            let body = self.body.as_ref();
+            self.stream = body.and_then(|body| body.stream().ok());
+        }
         loop {
             let Some(stream) = &self.stream else {
                 return Ok(None);
@@ -62,6 +69,7 @@ impl Incoming {
     /// The trailers; the bytes have been read.
     pub(crate) fn trailers(&mut self) -> Result<Option<HeaderMap>, Error> {
         self.stream = None;
+        self.is_opened = true;
         let Some(body) = self.body.take() else {
             return Ok(None);
         };
