@@ -55,7 +55,7 @@ pub(crate) async fn answer(
 ) -> Result<Exchanged, Refusal> {
     let Ready {
         service,
-        parts,
+        mut parts,
         is_https,
         values,
         places,
@@ -73,8 +73,11 @@ pub(crate) async fn answer(
         limits: &limits,
         patience: gateway.services().table().config.request_timeout,
         signed: body_sha256,
-        is_call: call.is_some(),
+        call: call.map(|call| call.wire),
     };
+    if let Some(call) = call {
+        call.wire.make_native(&mut parts.headers);
+    }
     let (asked, received) = asked((parts, is_https), body, terms)?;
     let asking = begun(asked, &service, &received);
     let asked = ends.bound(asking).await??;
@@ -133,7 +136,7 @@ fn asked(
         request,
         is_https,
         // Between messages the peer of a call may be silent.
-        silence: (!terms.is_call).then_some(terms.patience),
+        silence: terms.call.is_none().then_some(terms.patience),
     };
     Ok((asked, received))
 }
