@@ -4,9 +4,12 @@
 mod affinity;
 mod answering;
 mod bounds;
+mod browser;
 mod calling;
+mod curl;
 mod ending;
 mod holding;
+mod programs;
 mod seen;
 mod slow;
 
@@ -26,7 +29,7 @@ use serde_json::Value;
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 
-use crate::harness::{Host, HostBuilder, within};
+use crate::harness::{Host, HostBuilder, eventually, within};
 
 /// Where the functions of these tests are.
 const ROUTE: &str = "/{*path}";
