@@ -176,7 +176,7 @@ async fn programs_come_back_for_the_events_that_they_have_missed() {
         }
         ids.dedup();
         assert_eq!(ids.len(), 5);
-        drop(client);
+        drop((client, peer));
         host.nothing_is_left().await;
     }
 }
