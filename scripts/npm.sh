@@ -9,7 +9,7 @@
 set -eu
 cd "$(dirname "$0")/.."
 
-INSTALL_SECONDS=300 # a few packages, 3 MB
+INSTALL_SECONDS=300 # some thirty packages, 8 MB
 NPM_INSTALL_SECONDS=600 # npm itself, some 30 MB
 
 give_up() {

@@ -9,7 +9,7 @@
 set -eu
 cd "$(dirname "$0")/.."
 
-INSTALL_SECONDS=300 # some twenty packages, 20 MB
+INSTALL_SECONDS=300 # some forty packages, 24 MB
 
 give_up() {
     echo "error: the tests with other people's clients need packages of Python: $1" >&2

@@ -8,6 +8,7 @@ mod ending;
 mod python;
 mod raw;
 mod refusals;
+mod web;
 
 use std::time::Duration;
 

@@ -76,9 +76,18 @@ impl Raw {
         headers: &[(&str, &str)],
         body: Body,
     ) -> hyper::Result<Response<Incoming>> {
+        let headers = [&[("content-type", "application/grpc")], headers].concat();
+        self.post(path, &headers, body).await
+    }
+
+    async fn post(
+        &mut self,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Body,
+    ) -> hyper::Result<Response<Incoming>> {
         let uri = format!("http://{}{path}", self.address);
         let mut request = Request::builder().method(Method::POST).uri(uri);
-        request = request.header("content-type", "application/grpc");
         request = request.header("te", "trailers");
         for (name, value) in headers {
             request = request.header(*name, *value);
@@ -105,6 +114,13 @@ impl Raw {
         body: Body,
     ) -> Answer {
         read(self.open(path, headers, body).await).await
+    }
+
+    /// The same with a body of another type.
+    pub(super) async fn ask(&mut self, path: &str, content_type: &str, body: Body) -> Answer {
+        let headers = [("content-type", content_type)];
+        let sent = self.post(path, &headers, body);
+        read(within("an answer", sent).await.unwrap()).await
     }
 
     /// How many streams the guest knows whose peers have left.

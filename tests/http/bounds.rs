@@ -1,7 +1,7 @@
 //! What bounds an exchange, at each bound and past it.
 
 use super::*;
-use crate::harness::{eventually, runtime};
+use crate::harness::runtime;
 
 #[tokio::test]
 async fn the_body_of_a_request_at_its_bytes_and_past_them() {

@@ -2,7 +2,7 @@
 //! that lie, peers that leave; and what of it others notice.
 
 use super::*;
-use crate::harness::{deploy_options, eventually, runtime, variant};
+use crate::harness::{deploy_options, runtime, variant};
 
 #[tokio::test]
 async fn a_function_that_fails_before_its_answer_is_a_502() {

@@ -9,7 +9,6 @@ use openline_core::kind::ConnectionKind;
 use openline_core::message::Message;
 
 use super::*;
-use crate::harness::eventually;
 
 /// A history for the channels of these tests.
 const KEPT: &str = r#"

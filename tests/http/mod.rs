@@ -4,10 +4,13 @@
 mod affinity;
 mod answering;
 mod bounds;
+mod browser;
 mod calling;
+mod curl;
 mod ending;
 mod foreign;
 mod holding;
+mod programs;
 mod seen;
 mod slow;
 mod strict;
@@ -28,7 +31,7 @@ use serde_json::Value;
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 
-use crate::harness::{Host, HostBuilder, within};
+use crate::harness::{Host, HostBuilder, eventually, within};
 
 /// Where the functions of these tests are.
 const ROUTE: &str = "/{*path}";

@@ -13,6 +13,7 @@ use http_body_util::combinators::BoxBody;
 use hyper::body::{Body, Frame, SizeHint};
 
 use crate::exchange::{CutOff, Written};
+use crate::grpc::Translated;
 use crate::held::slot::{HeldBody, Slot};
 
 /// The body of an answer.
@@ -26,6 +27,8 @@ pub enum AnswerBody {
     Held(Held),
     /// A function writes it.
     Written(Box<Written>),
+    /// The same, as a client of gRPC-Web reads it.
+    Translated(Translated),
 }
 
 /// The body of an answer that a function holds.
@@ -75,6 +78,7 @@ impl Body for AnswerBody {
             Self::Whole(body) => Pin::new(body).poll_frame(cx).map_err(endless),
             Self::Stream(body) => Pin::new(body).poll_frame(cx).map_err(endless),
             Self::Written(body) => Pin::new(body).poll_frame(cx),
+            Self::Translated(body) => Pin::new(body).poll_frame(cx),
             Self::Held(body) => Pin::new(&mut body.0).poll_frame(cx),
         }
     }
@@ -85,6 +89,7 @@ impl Body for AnswerBody {
             Self::Stream(body) => body.is_end_stream(),
             Self::Held(body) => body.0.is_end_stream(),
             Self::Written(body) => body.is_end_stream(),
+            Self::Translated(body) => body.is_end_stream(),
         }
     }
 
@@ -94,6 +99,7 @@ impl Body for AnswerBody {
             Self::Stream(body) => body.size_hint(),
             Self::Held(body) => body.0.size_hint(),
             Self::Written(body) => body.size_hint(),
+            Self::Translated(body) => body.size_hint(),
         }
     }
 }

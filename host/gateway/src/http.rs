@@ -37,7 +37,7 @@ use crate::arriving::Arriving;
 use crate::ending::Ending;
 use crate::exchange::{self, Exchanged, Ready, status};
 use crate::gateway::{Gateway, Permit, Place};
-use crate::grpc::is_call;
+use crate::grpc::Wire;
 use crate::held::{self, loan::Loan};
 use crate::outside::{self, Outside};
 use crate::paced::{Answered, Paced};
@@ -401,7 +401,7 @@ async fn have_answered(
     let slot = place.clone();
     let answering = pin!(exchange::answer(gateway, ready, body, place));
     let answered = match unless_displaced(gateway, asked, &slot, answering).await {
-        Ok(Exchanged::Answer(answer)) => Ok(answer),
+        Ok(Exchanged::Answer(answer)) => Ok(Wire::answer(asked.parts, answer)),
         // It has left the request for its place as a connection: a peer that goes
         // now is one that ends.
         Ok(Exchanged::Held(holding)) => Box::pin(held::hold(gateway, *holding)).await,
@@ -511,7 +511,7 @@ fn refuse(gateway: &Gateway, refusal: &Refusal, asked: &Asked<'_>, noted: &Noted
         };
         tracing::info!(request = %id, function, trigger, origin, hint, "an origin was refused");
     }
-    status::answer(refusal, *id, is_call(parts))
+    status::answer(refusal, *id, Wire::of(parts))
 }
 
 /// Answers probes here, and passes other requests to `reserved`. `connects` says

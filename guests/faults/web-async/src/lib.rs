@@ -169,10 +169,10 @@ fn echo(request: Request<AsyncBody>) -> Response<AsyncBody> {
         }
         Ok(())
     }));
-    if let Some(content_type) = head.headers.get("content-type") {
-        response
-            .headers_mut()
-            .insert("content-type", content_type.clone());
+    for name in ["content-type", "content-encoding"] {
+        if let Some(value) = head.headers.get(name) {
+            response.headers_mut().insert(name, value.clone());
+        }
     }
     response
 }

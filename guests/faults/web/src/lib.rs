@@ -153,10 +153,10 @@ fn echo(request: Request<Body>) -> Response<Body> {
         }
         Ok(())
     }));
-    if let Some(content_type) = head.headers.get("content-type") {
-        response
-            .headers_mut()
-            .insert("content-type", content_type.clone());
+    for name in ["content-type", "content-encoding"] {
+        if let Some(value) = head.headers.get(name) {
+            response.headers_mut().insert(name, value.clone());
+        }
     }
     response
 }

@@ -26,7 +26,7 @@ use sha2::{Digest, Sha256};
 use tokio::time::{Instant, Sleep};
 
 use crate::arriving::Arriving;
-use crate::grpc::{Framing, GrpcRefusal, Violation};
+use crate::grpc::{Base64, Framing, GrpcRefusal, Violation, Wire};
 use crate::rescue::Refusal;
 
 /// What was wrong with a body, for the task that answers its request.
@@ -59,8 +59,8 @@ pub(super) struct Terms<'a> {
     pub(super) patience: Duration,
     /// What it must hash to.
     pub(super) signed: Option<[u8; 32]>,
-    /// Whether it is the body of a call of gRPC.
-    pub(super) is_call: bool,
+    /// There if it is the body of a call of gRPC.
+    pub(super) call: Option<Wire>,
 }
 
 struct Receiving {
@@ -68,6 +68,8 @@ struct Receiving {
     left: u64,
     received: Received,
     signed: Option<Box<Signed>>,
+    /// There for a call that comes in base64.
+    base64: Option<Base64>,
     /// There for a call of gRPC.
     framing: Option<Framing>,
     patience: Duration,
@@ -80,11 +82,12 @@ struct Receiving {
 type Failure = (u8, RequestBodyError);
 
 const BROKEN_OFF: Failure = (INCOMPLETE, RequestBodyError::Incomplete);
+const MALFORMED_CALL: Failure = (MALFORMED, RequestBodyError::Malformed);
 
 fn failure(violation: Violation) -> Failure {
     match violation {
         Violation::TooLarge(bytes) => (MESSAGE_TOO_LARGE, RequestBodyError::TooLarge(bytes)),
-        Violation::Flag(_) => (MALFORMED, RequestBodyError::Malformed),
+        Violation::Flag(_) => MALFORMED_CALL,
         Violation::Truncated => BROKEN_OFF,
     }
 }
@@ -126,7 +129,8 @@ pub(super) fn receive(
         left: bytes_max,
         received: received.clone(),
         signed,
-        framing: terms.is_call.then(|| Framing::new(limits.message_bytes)),
+        base64: (terms.call == Some(Wire::WebText)).then(Base64::default),
+        framing: terms.call.map(|_| Framing::new(limits.message_bytes)),
         patience: terms.patience,
         timer: None,
         is_over: false,
@@ -188,28 +192,32 @@ impl Receiving {
         timer.as_mut().poll(cx).is_ready()
     }
 
-    /// Takes a piece in; an error if it may not go on.
-    fn take(&mut self, data: &Bytes) -> Result<(), Failure> {
+    /// Takes a piece in: what the function gets, or an error if it may not go on.
+    fn take(&mut self, mut data: Bytes) -> Result<Bytes, Failure> {
         if !self.received.verdict.is_answered.load(Ordering::Acquire) {
             let left = self.left.checked_sub(data.len() as u64);
             let bytes_max = self.received.bytes_max;
             self.left = left.ok_or((TOO_LARGE, RequestBodyError::TooLarge(bytes_max)))?;
         }
+        if let Some(signed) = &mut self.signed {
+            signed.hash.update(&data);
+        }
+        if let Some(base64) = &mut self.base64 {
+            data = base64.take(&data).ok_or(MALFORMED_CALL)?;
+        }
         if let Some(framing) = &mut self.framing {
             framing
-                .take(data)
+                .take(&data)
                 .map_err(|(_, violation)| failure(violation))?;
         }
-        if let Some(signed) = &mut self.signed {
-            signed.hash.update(data);
-        }
-        Ok(())
+        Ok(data)
     }
 
     /// Whether it is whole, and what was signed.
     fn is_whole(&mut self) -> bool {
         let is_between = self.framing.as_ref().is_none_or(Framing::is_between);
-        is_between && self.is_signed()
+        let is_decoded = self.base64.as_ref().is_none_or(Base64::is_whole);
+        is_between && is_decoded && self.is_signed()
     }
 
     fn is_signed(&mut self) -> bool {
@@ -238,15 +246,16 @@ impl Body for Receiving {
         let frame = ready!(polled);
         self.timer = None;
         match frame {
-            Some(Ok(mut frame)) => {
-                if let Some(found) = frame.trailers_mut() {
-                    strip_trailers(found);
+            Some(Ok(frame)) => match frame.into_data().map(|data| self.take(data)) {
+                Ok(Ok(data)) => Poll::Ready(Some(Ok(Frame::data(data)))),
+                Ok(Err(error)) => self.fail(error),
+                Err(mut frame) => {
+                    if let Some(found) = frame.trailers_mut() {
+                        strip_trailers(found);
+                    }
+                    Poll::Ready(Some(Ok(frame)))
                 }
-                match frame.data_ref().map(|data| self.take(data)) {
-                    Some(Err(error)) => self.fail(error),
-                    _ => Poll::Ready(Some(Ok(frame))),
-                }
-            }
+            },
             Some(Err(_)) => self.fail(BROKEN_OFF),
             None if self.is_whole() => {
                 self.is_over = true;
@@ -263,6 +272,10 @@ impl Body for Receiving {
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        // Base64 is longer than what it says.
+        match self.base64 {
+            Some(_) => SizeHint::new(),
+            None => self.body.size_hint(),
+        }
     }
 }

@@ -72,7 +72,7 @@ pub(crate) async fn answer(
         limits: &limits,
         patience: gateway.services().table().config.request_timeout,
         signed: body_sha256,
-        is_call: call.is_some(),
+        call: call.map(|call| call.wire),
     };
     let (asked, received) = asked((parts, is_https), body, terms)?;
     let asking = begun(asked, &service, &received);
@@ -125,17 +125,20 @@ pub(crate) async fn answer(
 
 /// What the function is asked, and how the body of that fares.
 fn asked(
-    (parts, is_https): (Parts, bool),
+    (mut parts, is_https): (Parts, bool),
     body: Arriving,
     terms: Terms<'_>,
 ) -> Result<(Asked, Received), Refusal> {
+    if let Some(wire) = terms.call {
+        wire.make_native(&mut parts.headers);
+    }
     let (body, received) = incoming::receive(body, &parts.headers, terms)?;
     let request = http::Request::from_parts(parts, body);
     let asked = Asked {
         request,
         is_https,
         // Between messages the peer of a call may be silent.
-        silence: (!terms.is_call).then_some(terms.patience),
+        silence: terms.call.is_none().then_some(terms.patience),
     };
     Ok((asked, received))
 }

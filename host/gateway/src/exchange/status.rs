@@ -13,7 +13,7 @@ use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use openline_engine::Unfinished;
 
 use super::cut_off::CutOff;
-use crate::grpc::{STATUS, Violation};
+use crate::grpc::{STATUS, Violation, Wire};
 use crate::request_id::RequestId;
 use crate::rescue::{ERROR_BLAME, ERROR_TYPE, Refusal};
 use crate::reserved::Answer;
@@ -76,11 +76,12 @@ fn message(text: &str) -> HeaderValue {
     HeaderValue::try_from(encoded).unwrap_or(HeaderValue::from_static(""))
 }
 
-/// The answer to a request that is refused.
-pub(crate) fn answer(refusal: &Refusal, id: RequestId, is_call: bool) -> Answer {
-    match is_call {
-        true => refused(refusal, id),
-        false => refusal.answer_to(id),
+/// The answer to a request that is refused, in the way in which it came if it is a
+/// call.
+pub(crate) fn answer(refusal: &Refusal, id: RequestId, call: Option<Wire>) -> Answer {
+    match call {
+        Some(wire) => wire.whole(refused(refusal, id)),
+        None => refusal.answer_to(id),
     }
 }
 

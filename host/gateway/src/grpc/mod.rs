@@ -1,12 +1,16 @@
-//! gRPC over HTTP/2: which requests are calls, and how long their clients wait.
+//! gRPC: which requests are calls, how they travel, and how long their clients wait.
 //!
 //! A call is an exchange like any other, whose function speaks gRPC itself. The host
 //! reads the five bytes before each message in passing (`framing`), so that no
 //! message is larger than `message_bytes`, and gives every call a status that its
 //! client understands, even where the function has none (`exchange/status.rs`). It
 //! holds no message, and reads none.
+//!
+//! Calls of gRPC-Web, which browsers make, are translated (`web`): a function gets and
+//! answers them as gRPC.
 
 mod framing;
+mod web;
 
 use std::time::Duration;
 
@@ -16,6 +20,7 @@ use http::response;
 use http::{HeaderMap, HeaderName, Method, StatusCode, Version};
 
 pub(crate) use framing::{Framing, Violation};
+pub(crate) use web::{Base64, Translated};
 
 /// What says how a call went.
 pub(crate) const STATUS: HeaderName = HeaderName::from_static("grpc-status");
@@ -82,22 +87,45 @@ impl GrpcRefusal {
     }
 }
 
+/// What the types of gRPC begin with, without regard to case.
+const GRPC: &[u8] = b"application/grpc";
+
 /// Whether a value of `content-type` is gRPC's, with whatever encoding of messages.
 /// `application/grpc-web` is another protocol.
 fn is_grpc(headers: &HeaderMap) -> bool {
-    let value = headers.get(CONTENT_TYPE).map(http::HeaderValue::as_bytes);
-    let rest = value.and_then(|value| {
-        let (start, rest) = value.split_at_checked(b"application/grpc".len())?;
-        start
-            .eq_ignore_ascii_case(b"application/grpc")
-            .then_some(rest)
-    });
-    rest.is_some_and(|rest| matches!(rest.first(), None | Some(b'+' | b';' | b' ')))
+    rest_of_type(headers, GRPC).is_some()
 }
 
-/// Whether a request is a call, whose client reads a status of gRPC.
-pub(crate) fn is_call(parts: &Parts) -> bool {
-    parts.version == Version::HTTP_2 && parts.method == Method::POST && is_grpc(&parts.headers)
+/// What follows in a value of `content-type` on the name of a type: its encoding, and
+/// parameters. None if it is another type.
+fn rest_of_type<'a>(headers: &'a HeaderMap, name: &[u8]) -> Option<&'a [u8]> {
+    let value = headers.get(CONTENT_TYPE)?.as_bytes();
+    let (start, rest) = value.split_at_checked(name.len())?;
+    let is_end = matches!(rest.first(), None | Some(b'+' | b';' | b' '));
+    (start.eq_ignore_ascii_case(name) && is_end).then_some(rest)
+}
+
+/// How a call travels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wire {
+    /// As gRPC says it, over HTTP/2.
+    Native,
+    /// gRPC-Web, over any version of HTTP: the trailers end the body.
+    Web,
+    /// The same, all in base64.
+    WebText,
+}
+
+impl Wire {
+    /// None if the request is not a call, whose client reads a status of gRPC.
+    pub(crate) fn of(parts: &Parts) -> Option<Self> {
+        if parts.method != Method::POST {
+            return None;
+        }
+        let web = web::kind(&parts.headers);
+        let native = || parts.version == Version::HTTP_2 && is_grpc(&parts.headers);
+        web.or_else(|| native().then_some(Self::Native))
+    }
 }
 
 /// What the client of a call says about it.
@@ -105,25 +133,26 @@ pub(crate) fn is_call(parts: &Parts) -> bool {
 pub(crate) struct Call {
     /// How long it waits.
     pub(crate) timeout: Option<Duration>,
+    pub(crate) wire: Wire,
 }
 
 impl Call {
     /// None if the request is not a call.
     pub(crate) fn of(parts: &Parts) -> Result<Option<Self>, GrpcRefusal> {
-        if !is_call(parts) {
+        let Some(wire) = Wire::of(parts) else {
             let is_tried = parts.method == Method::POST && is_grpc(&parts.headers);
             return match is_tried {
                 true => Err(GrpcRefusal::Http1),
                 false => Ok(None),
             };
-        }
+        };
         let mut values = parts.headers.get_all(TIMEOUT).iter();
         let timeout = match (values.next(), values.next()) {
             (None, _) => None,
             (Some(value), None) => Some(timeout(value.as_bytes()).ok_or(GrpcRefusal::Timeout)?),
             (Some(_), Some(_)) => return Err(GrpcRefusal::Timeout),
         };
-        Ok(Some(Self { timeout }))
+        Ok(Some(Self { timeout, wire }))
     }
 }
 
@@ -202,13 +231,12 @@ mod tests {
             ("Application/gRPC+json", true),
             ("application/grpc; charset=utf-8", true),
             ("application/grpc ;a=b", true),
-            ("application/grpc-web", false),
-            ("application/grpc-web+proto", false),
             ("application/grpcx", false),
             ("application/grp", false),
             ("text/plain", false),
         ] {
-            assert_eq!(is_call(&call(content_type)), expected, "{content_type}");
+            let expected = expected.then_some(Wire::Native);
+            assert_eq!(Wire::of(&call(content_type)), expected, "{content_type}");
         }
         let grpc = [("content-type", "application/grpc")];
         let get = parts(Version::HTTP_2, Method::GET, &grpc);
@@ -217,6 +245,27 @@ mod tests {
         assert_eq!(Call::of(&old), Err(GrpcRefusal::Http1));
         let plain = parts(Version::HTTP_11, Method::POST, &[]);
         assert_eq!(Call::of(&plain), Ok(None));
+    }
+
+    #[test]
+    fn a_call_of_grpc_web_comes_over_any_version() {
+        for (content_type, expected) in [
+            ("application/grpc-web", Some(Wire::Web)),
+            ("Application/gRPC-Web+proto", Some(Wire::Web)),
+            ("application/grpc-web; charset=utf-8", Some(Wire::Web)),
+            ("application/grpc-web-text", Some(Wire::WebText)),
+            ("application/grpc-web-text+proto", Some(Wire::WebText)),
+            ("application/grpc-web-texts", None),
+            ("application/grpc-webs", None),
+        ] {
+            for version in [Version::HTTP_11, Version::HTTP_2] {
+                let headers = [("content-type", content_type)];
+                let post = parts(version, Method::POST, &headers);
+                assert_eq!(Wire::of(&post), expected, "{content_type}");
+                let get = parts(version, Method::GET, &headers);
+                assert_eq!(Wire::of(&get), None);
+            }
+        }
     }
 
     #[test]
@@ -245,10 +294,12 @@ mod tests {
             assert_eq!(timeout(value.as_bytes()), expected, "{value:?}");
         }
         let mut one = call("application/grpc");
-        assert_eq!(Call::of(&one), Ok(Some(Call { timeout: None })));
+        let wire = Wire::Native;
+        let timeout = None;
+        assert_eq!(Call::of(&one), Ok(Some(Call { timeout, wire })));
         one.headers.append(TIMEOUT, HeaderValue::from_static("1S"));
         let timeout = Some(Duration::from_secs(1));
-        assert_eq!(Call::of(&one), Ok(Some(Call { timeout })));
+        assert_eq!(Call::of(&one), Ok(Some(Call { timeout, wire })));
         one.headers.append(TIMEOUT, HeaderValue::from_static("1S"));
         assert_eq!(Call::of(&one), Err(GrpcRefusal::Timeout));
         let mut wrong = call("application/grpc");

@@ -27,7 +27,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::exchange::status;
 use crate::gateway::Permit;
-use crate::grpc::is_call;
+use crate::grpc::Wire;
 use crate::http as transport;
 use crate::http::{Dropped, HEAD_BYTES_MAX, Site};
 use crate::request_id::{REQUEST_ID, RequestId};
@@ -181,7 +181,7 @@ async fn answer(
 ) -> Result<Response<Tracked>, Dropped> {
     let id = site.gateway.request_id();
     let (parts, body) = request.into_parts();
-    let is_call = is_call(&parts);
+    let call = Wire::of(&parts);
     let request = Request::from_parts(parts, body.into());
     let streams = Arc::clone(active.streams());
     let active = Arc::new(active);
@@ -196,10 +196,10 @@ async fn answer(
             tokio::select! {
                 biased;
                 answer = answering => answer,
-                () = place.slot().closed() => Ok(refused(site, id, is_call).map(Into::into)),
+                () = place.slot().closed() => Ok(refused(site, id, call).map(Into::into)),
             }
         }
-        None => Ok(refused(site, id, is_call).map(Into::into)),
+        None => Ok(refused(site, id, call).map(Into::into)),
     };
     // A request that a firewall drops was not cancelled by its peer.
     active.answered();
@@ -211,8 +211,8 @@ async fn answer(
 }
 
 /// The answer where there is no place.
-fn refused(site: &Site, id: RequestId, is_call: bool) -> Answer {
+fn refused(site: &Site, id: RequestId, call: Option<Wire>) -> Answer {
     let refusal = Refusal::Requests;
     site.gateway.tally().refuse(refusal.label());
-    status::answer(&refusal, id, is_call)
+    status::answer(&refusal, id, call)
 }
