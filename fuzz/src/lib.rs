@@ -27,7 +27,7 @@ pub use mutate::Mutator;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets; the corpus has a folder for each.
-pub const TARGETS: [Target; 26] = [
+pub const TARGETS: [Target; 28] = [
     ("websocket", oracle::frames),
     ("deflate", oracle::deflate),
     ("extensions", oracle::extensions),
@@ -36,6 +36,8 @@ pub const TARGETS: [Target; 26] = [
     ("hello", openline_gateway::fuzzing::hello),
     ("proxy", openline_gateway::fuzzing::proxy),
     ("hops", openline_gateway::fuzzing::hops),
+    ("calls", openline_gateway::fuzzing::calls),
+    ("holds", openline_gateway::fuzzing::holds),
     ("token", openline_authentication::fuzzing::token),
     ("keys", openline_authentication::fuzzing::key_set),
     ("signature", openline_authentication::fuzzing::signature),

@@ -109,6 +109,16 @@ fn proxy() {
 }
 
 #[test]
+fn calls() {
+    run("calls");
+}
+
+#[test]
+fn holds() {
+    run("holds");
+}
+
+#[test]
 fn hops() {
     run("hops");
 }

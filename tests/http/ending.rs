@@ -81,9 +81,9 @@ async fn a_plain_call_that_does_not_notice_is_ended_without_a_fault() {
 }
 
 /// Another function needs the only place, which a peer keeps that sends nothing more:
-/// that peer is told why it loses it.
+/// that peer is refused as it would be without a place.
 #[tokio::test]
-async fn a_plain_call_that_ends_for_another_says_so() {
+async fn a_plain_call_that_ends_for_another_is_a_503() {
     let host = host(PLAIN)
         .limit(|limit| limit.handler_timeout = Duration::from_millis(300))
         .and(PLAIN, "/other/{*path}")
@@ -106,7 +106,7 @@ async fn a_plain_call_that_ends_for_another_says_so() {
     let (refused, answered) = tokio::join!(asked, second.text("/other/hello"));
     assert_eq!(
         (refused.status().as_u16(), word(&refused)),
-        (408, "peer_slow")
+        (503, "no_capacity")
     );
     assert_eq!(answered, (200, "hello\n".to_owned()));
 }

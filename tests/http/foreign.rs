@@ -234,3 +234,22 @@ async fn run_serves_one_component_at_every_path() {
     let ended = openline(&two).await;
     ended.failed(1, &["`--root` takes one component", "hint: "]);
 }
+
+/// wstd's own way to echo panics when its peer leaves. Others are served all the same.
+#[tokio::test]
+async fn peers_that_break_off_their_uploads_do_not_have_others_refused() {
+    let host = host(openline_guests::FOREIGN_WSTD).start().await;
+    for _ in 0..20 {
+        let (pieces, body) = piecewise();
+        let mut peer = Peer::connect(&host).await;
+        pieces.send(Bytes::from_static(b"x")).await.unwrap();
+        let mut echoed = peer.ask(Method::POST, "/echo", body).await.into_body();
+        assert_eq!(piece(&mut echoed).await.unwrap(), "x");
+        drop((echoed, peer, pieces));
+    }
+    let mut peer = Peer::connect(&host).await;
+    for _ in 0..20 {
+        let (status, _) = peer.text("/nowhere").await;
+        assert_eq!(status, 404);
+    }
+}

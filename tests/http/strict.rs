@@ -194,6 +194,13 @@ async fn a_small_body_that_nobody_reads_costs_no_connection() {
         )
         .await;
         assert!(says_close(&raw.head().await), "{component}");
+        // Neither does one that waits for the end, before it sends or instead.
+        let mut raw = Raw::connect(host.address).await;
+        raw.send(b"POST /hello HTTP/1.1\r\nHost: a\r\nopenline-x: 1\r\nConnection: x, Close\r\nContent-Length: 5\r\n\r\n")
+            .await;
+        let head = raw.head().await;
+        assert!(said(&head).0 == 400 && says_close(&head), "{head}");
+        assert!(raw.is_ended().await);
         // A peer that waits before it sends may never send.
         let mut raw = Raw::connect(host.address).await;
         raw.send(b"POST /hello HTTP/1.1\r\nHost: a\r\nopenline-x: 1\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n")
@@ -329,4 +336,46 @@ async fn a_peer_that_ends_its_half_has_left() {
         assert_eq!(rest(&mut raw).await.0, b"", "{component}");
         eventually("it to be counted", || refused(&host, "peer_gone") == 1).await;
     }
+}
+
+/// What has no body has none over HTTP/2 either, where the library takes nothing away.
+#[tokio::test]
+async fn an_answer_whose_status_has_no_body_is_whole() {
+    for component in BOTH {
+        let host = host(component).start().await;
+        for (status, length) in [(204, None), (304, Some("3"))] {
+            let uri = format!("http://{}/status/{status}/abc", host.address);
+            let request = Request::builder().uri(uri).body(none()).unwrap();
+            let answer = over_http2(&host, request).await.unwrap();
+            assert_eq!(answer.status().as_u16(), status);
+            let found = answer.headers().get("content-length").cloned();
+            let found = found.as_ref().map(|it| it.to_str().unwrap());
+            assert!(found == length || found.is_none(), "{status} {found:?}");
+            let body = within("a body", answer.into_body().collect()).await;
+            assert!(body.unwrap().to_bytes().is_empty(), "{component} {status}");
+            let mut peer = Peer::connect(&host).await;
+            let path = format!("/status/{status}/abc");
+            assert_eq!(peer.text(&path).await, (status, String::new()));
+            assert_eq!(peer.text("/hello").await.0, 200, "the next one");
+        }
+        assert_eq!(refused(&host, "peer_gone"), 0);
+    }
+}
+
+/// The host answers `Expect` itself.
+#[tokio::test]
+async fn a_function_does_not_learn_what_its_peer_expects_of_the_host() {
+    let host = host(PLAIN).start().await;
+    let mut raw = Raw::connect(host.address).await;
+    raw.send(b"POST /headers HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nX-Mine: 1\r\nContent-Length: 1\r\nConnection: close\r\n\r\n")
+        .await;
+    let head = raw.head().await;
+    assert!(head.starts_with("HTTP/1.1 100 "), "{head}");
+    raw.send(b"x").await;
+    let (answer, _) = rest(&mut raw).await;
+    let answer = String::from_utf8_lossy(&answer).to_ascii_lowercase();
+    assert!(
+        answer.contains("x-mine") && !answer.contains("100-continue"),
+        "{answer}"
+    );
 }

@@ -16,10 +16,11 @@ use crate::alias::begins_like_header;
 pub const RESERVED_PREFIX: &str = "openline-";
 
 /// Headers for one TCP connection (RFC 9110 section 7.6.1), beside those that
-/// `Connection` names, and `TE`. `Trailer` is not one: without it HTTP/1.1 has no
+/// `Connection` names, and `TE`. The host answers `Expect` by itself. `Trailer` is not one: without it HTTP/1.1 has no
 /// trailers.
-const OF_THE_HOP: [HeaderName; 8] = [
+const OF_THE_HOP: [HeaderName; 9] = [
     CONNECTION,
+    EXPECT,
     HeaderName::from_static("http2-settings"),
     HeaderName::from_static("keep-alive"),
     PROXY_AUTHENTICATE,
@@ -31,7 +32,7 @@ const OF_THE_HOP: [HeaderName; 8] = [
 
 /// What is only allowed in a head, beside that: framing, routing, modifiers of
 /// requests, authentication, and how a body is to be read (RFC 9110 section 6.5.1).
-const OF_HEADS: [HeaderName; 16] = [
+const OF_HEADS: [HeaderName; 15] = [
     AUTHORIZATION,
     CACHE_CONTROL,
     CONTENT_ENCODING,
@@ -39,7 +40,6 @@ const OF_HEADS: [HeaderName; 16] = [
     CONTENT_RANGE,
     CONTENT_TYPE,
     COOKIE,
-    EXPECT,
     HeaderName::from_static("forwarded"),
     HOST,
     MAX_FORWARDS,

@@ -11,8 +11,9 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use futures_util::task::AtomicWaker;
-use http::HeaderMap;
-use http::header::EXPECT;
+use http::Version;
+use http::header::{CONNECTION, EXPECT};
+use http::request::Parts;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use parking_lot::Mutex;
 
@@ -54,11 +55,12 @@ impl From<Incoming> for Arriving {
 
 impl Arriving {
     /// Over HTTP/1.1, and what is noted of it if there is a body at all.
-    pub(crate) fn noted(body: Incoming, headers: &HeaderMap) -> (Self, Option<Arc<Reading>>) {
+    pub(crate) fn noted(body: Incoming, head: &Parts) -> (Self, Option<Arc<Reading>>) {
         let reading = (!body.is_end_stream()).then(|| {
             let length = body.size_hint().upper();
-            // A peer that waits for `100 Continue` may never send it.
-            let waits = headers.contains_key(EXPECT);
+            // A peer that waits for `100 Continue` may never send it, and one that
+            // sends no other request waits for the end.
+            let waits = head.headers.contains_key(EXPECT) || is_last(head);
             Arc::new(Reading {
                 is_read: AtomicBool::new(false),
                 is_small: !waits && length.is_some_and(|length| length <= DRAINED_BYTES_MAX),
@@ -78,6 +80,28 @@ impl Arriving {
     }
 }
 
+/// Whether a body has come to its end: nothing follows its trailers.
+fn ends(polled: &Poll<Option<Result<Frame<Bytes>, hyper::Error>>>) -> bool {
+    match polled {
+        Poll::Ready(None) => true,
+        Poll::Ready(Some(Ok(frame))) => frame.is_trailers(),
+        _ => false,
+    }
+}
+
+/// Whether the TCP connection ends with the answer to a request (RFC 9112 section
+/// 9.3).
+fn is_last(head: &Parts) -> bool {
+    let options = head.headers.get_all(CONNECTION).into_iter();
+    let mut options = options.flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
+    let wanted: &[u8] = match head.version {
+        Version::HTTP_10 => b"keep-alive",
+        _ => b"close",
+    };
+    let is_there = options.any(|option| option.trim_ascii().eq_ignore_ascii_case(wanted));
+    is_there != (head.version == Version::HTTP_10)
+}
+
 impl Body for Arriving {
     type Data = Bytes;
     type Error = hyper::Error;
@@ -91,7 +115,7 @@ impl Body for Arriving {
         };
         let polled = Pin::new(body).poll_frame(cx);
         if let Some(reading) = &self.reading
-            && (matches!(polled, Poll::Ready(None)) || self.is_over())
+            && (ends(&polled) || self.is_over())
         {
             reading.is_read.store(true, Ordering::Relaxed);
         }

@@ -50,7 +50,7 @@ impl Ending {
         self.is_old.store(is_old, Ordering::Relaxed);
         self.is_by_close.store(false, Ordering::Relaxed);
         let (parts, body) = request.into_parts();
-        let (body, reading) = Arriving::noted(body, &parts.headers);
+        let (body, reading) = Arriving::noted(body, &parts);
         *self.reading.lock() = reading;
         Request::from_parts(parts, body)
     }
@@ -71,6 +71,8 @@ impl Ending {
         let is_written = matches!(answer.body(), AnswerBody::Written(_));
         if is_written && self.is_old.load(Ordering::Relaxed) && !has_length() {
             self.is_by_close.store(true, Ordering::Relaxed);
+            let close = HeaderValue::from_static("close");
+            answer.headers_mut().insert(CONNECTION, close);
         }
     }
 

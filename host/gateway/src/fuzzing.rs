@@ -26,6 +26,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use crate::arrival::{self, Header, Parsed};
 use crate::connection::intake::{Intake, Room};
 use crate::connection::wire::{Compression, Received, Socket, Wire};
+use crate::grpc::{Base64, Framing};
+use crate::held::headers::Hold;
 use crate::{handshake, tls};
 
 /// A peer that has sent all its bytes, in pieces.
@@ -190,6 +192,65 @@ pub fn hops(bytes: &[u8]) {
         assert!((least..=HOPS_MAX).contains(&peer.hops().len()), "{peer:?}");
         assert!(!peer.is_unnamed() || hops.trusts(peer.ip()), "{peer:?}");
         assert!(peer.hops().iter().all(|hop| hops.trusts(*hop)), "{peer:?}");
+    }
+}
+
+/// The body of a call of gRPC, in pieces: however it is cut, the same messages pass,
+/// and the same is wrong with it. The text of one of gRPC-Web as well.
+pub fn calls(bytes: &[u8]) {
+    let Some((&[most, piece], body)) = bytes.split_first_chunk() else {
+        return;
+    };
+    let (most, piece) = (usize::from(most), usize::from(piece).max(1));
+    let passed = |pieces: &mut dyn Iterator<Item = &[u8]>| {
+        let mut framing = Framing::new(most);
+        let mut passed = 0;
+        for piece in pieces {
+            if let Err((before, violation)) = framing.take(piece) {
+                return (passed + before, Err(violation));
+            }
+            passed += piece.len();
+        }
+        (passed, framing.end())
+    };
+    let whole = passed(&mut std::iter::once(body));
+    let cut = passed(&mut body.chunks(piece));
+    // A message that began in an earlier piece has partly passed.
+    assert_eq!(cut.1, whole.1);
+    assert!(cut.0 >= whole.0, "{cut:?} {whole:?}");
+
+    let decoded = |pieces: &mut dyn Iterator<Item = &[u8]>| {
+        let (mut base64, mut decoded) = (Base64::default(), Vec::new());
+        for piece in pieces {
+            decoded.extend_from_slice(&base64.take(piece)?);
+        }
+        base64.is_whole().then_some(decoded)
+    };
+    let whole = decoded(&mut std::iter::once(body));
+    assert_eq!(decoded(&mut body.chunks(piece)), whole);
+}
+
+/// The headers by which a function has its answer held: lines of a name's end and a
+/// value.
+pub fn holds(bytes: &[u8]) {
+    let mut headers = HeaderMap::new();
+    for line in bytes.split(|byte| *byte == b'\n') {
+        let cut = line.iter().position(|byte| *byte == b':');
+        let (name, value) = line.split_at(cut.unwrap_or(0));
+        let name = [b"openline-hold".as_slice(), name].concat();
+        let value = HeaderValue::from_bytes(value.get(1..).unwrap_or_default());
+        if let (Ok(name), Ok(value)) = (HeaderName::from_bytes(&name), value) {
+            headers.append(name, value);
+        }
+    }
+    let limits = FunctionLimits::default();
+    match Hold::take(&mut headers, &limits) {
+        Ok(Some(_)) => {
+            let mut left = headers.keys();
+            assert!(!left.any(|name| name.as_str() == "openline-hold"));
+        }
+        Ok(None) => {}
+        Err(why) => assert!(!why.is_empty()),
     }
 }
 

@@ -134,7 +134,8 @@ pub(crate) fn whole<B: From<Bytes>>(order: &Order, request: &Request<B>) -> Opti
         "header" => header(request),
         "status" => match u16::try_from(order.number(0)).map(StatusCode::from_u16) {
             Ok(Ok(status)) => {
-                let mut response = Response::new(B::from(Bytes::from_static(b"")));
+                let body = Bytes::from(order.text(1).to_owned());
+                let mut response = Response::new(B::from(body));
                 *response.status_mut() = status;
                 response
             }

@@ -18,7 +18,7 @@ use super::accepted::Unseated;
 use super::alias::{Alias, UPGRADE_TRIES_MAX};
 use super::split::{Split, point_of};
 use crate::contract::handlers::CallStyle;
-use crate::instance::exchange::progress::{NO_END, Times};
+use crate::instance::exchange::progress::{Displaced, NO_END, Times};
 use crate::instance::exchange::{Exchange, Request, RequestBody, ResponseBody};
 use crate::instance::live::CHANNELS_KEY;
 use crate::pool::version::UpgradeError;
@@ -123,7 +123,10 @@ impl Alias {
         tokio::select! {
             // Its function has seen an error, and may have answered anything.
             biased;
-            () = exchange.displaced() => Err(UpgradeError::Slow),
+            why = exchange.displaced() => Err(match why {
+                Displaced::Slow => UpgradeError::Slow,
+                Displaced::Ends => UpgradeError::Full,
+            }),
             answered = asking => answered,
         }
     }

@@ -25,6 +25,8 @@ pub(crate) enum Asker {
     Inspect(Seat, InspectReply),
     /// Of a plain call: the answer may have left, and the call goes on.
     Request(Seat, RequestReply),
+    /// Of a plain call whose peer has left.
+    Left(Seat),
 }
 
 impl Asker {
@@ -32,6 +34,7 @@ impl Asker {
     pub(crate) fn done(self) {
         match self {
             Self::Event(turn) => turn.finish(EventOutcome::Done),
+            Self::Left(seat) => drop(seat),
             Self::Alarm(seat, reply) => {
                 // The next alarm finds room there.
                 drop(seat);
@@ -57,6 +60,7 @@ impl Asker {
                 Ok(Err(rejection)) => UpgradeOutcome::Decided(Err(rejection)),
                 Err(text) => UpgradeOutcome::Invalid(text),
             })),
+            Self::Left(seat) => drop(seat),
             Self::Event(turn) => turn.finish(EventOutcome::Done),
             Self::Alarm(_, reply) => drop(reply.send(AlarmOutcome::Done)),
             Self::Inspect(_, reply) => drop(reply.send(InspectOutcome::Fault(Fault::Host))),
@@ -106,6 +110,7 @@ impl Asker {
     pub(super) fn refuse(self, _freed: &Freed) {
         match self {
             Self::Upgrade(_, reply) => drop(reply.send(UpgradeOutcome::Full)),
+            Self::Left(seat) => drop(seat),
             Self::Event(turn) => turn.finish(EventOutcome::Full),
             Self::Alarm(_, reply) => drop(reply.send(AlarmOutcome::Full)),
             Self::Inspect(_, reply) => drop(reply.send(InspectOutcome::Full)),
@@ -118,6 +123,7 @@ impl Asker {
     pub(super) fn fail(self, fault: Fault, _freed: &Freed) {
         match self {
             Self::Upgrade(_, reply) => drop(reply.send(UpgradeOutcome::Fault(fault))),
+            Self::Left(seat) => drop(seat),
             Self::Event(turn) => turn.finish(EventOutcome::Fault(fault)),
             Self::Alarm(_, reply) => drop(reply.send(AlarmOutcome::Fault(fault))),
             Self::Inspect(_, reply) => drop(reply.send(InspectOutcome::Fault(fault))),

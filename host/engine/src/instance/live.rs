@@ -6,6 +6,7 @@ use std::sync::{Arc, Weak};
 use tokio::time::Instant;
 
 use super::exchange::Exchange;
+use super::exchange::progress::Displaced;
 use super::mailbox::{Job, Mailbox};
 use super::poller::{Polled, Poller};
 use crate::sync::{AtomicBool, AtomicU32, Mutex, Ordering};
@@ -116,7 +117,7 @@ impl Instance {
     pub(crate) fn cut(&self) {
         self.cut.store(true, Ordering::Release);
         for exchange in self.exchanges() {
-            exchange.displace();
+            exchange.displace(Displaced::Ends);
         }
         self.poller.wake();
     }

@@ -206,6 +206,8 @@ impl Guest {
                 seat.retire();
                 Ok(Next::End)
             }
+            // Any peer could have everybody refused by leaving.
+            Err(failure) if exchange.has_left() => Err((failure, Asker::Left(seat))),
             Err(failure) => Err((failure, Asker::Request(seat, reply))),
         }
     }

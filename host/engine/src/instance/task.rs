@@ -69,8 +69,9 @@ async fn drive_to_end(program: Arc<Program>, mut ended: Ended) {
             // Any peer may make a firewall function fail by its request, and a
             // back-off would deny the requests of all others. A new instance
             // costs less than that.
-            let is_inspection = |asker: &Asker| matches!(asker, Asker::Inspect(..));
-            let by_peers = !askers.is_empty() && askers.iter().all(is_inspection);
+            // So may one that leaves in the middle of its upload.
+            let is_by_peer = |asker: &Asker| matches!(asker, Asker::Inspect(..) | Asker::Left(_));
+            let by_peers = !askers.is_empty() && askers.iter().all(is_by_peer);
             let counts = fault == Fault::Start || !by_peers;
             // Before its place is free: what is queued would begin in it, and
             // no back-off would keep it from failing as well.

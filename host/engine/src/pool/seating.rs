@@ -11,6 +11,7 @@
 //! seats: there is never more than one live instance for a value, whatever its
 //! version. Two versions' seats are never locked at once.
 
+use std::cmp::Reverse;
 use std::collections::VecDeque;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -23,6 +24,7 @@ use super::keys::Locked;
 use super::seats::{Full, SeatTaken, Seats, Waiter, Wanted};
 use super::version::Version;
 use crate::contract::handlers::CallStyle;
+use crate::instance::exchange::progress::Displaced;
 use crate::instance::live::{Instance, Lane};
 use crate::instance::mailbox::Job;
 use crate::instance::poller;
@@ -377,25 +379,37 @@ impl Version {
     }
 }
 
-/// Displaces slow peers as long as requests wait for seats of a version.
+/// Displaces slow peers as long as requests wait for seats of a version: as many as
+/// wait, the slowest first.
 async fn usher(version: Weak<Version>) {
+    let wanted = Instant::now();
     loop {
         let Some(version) = version.upgrade() else {
             return;
         };
-        let Some(instances) = version.seats.lock().ushered() else {
+        let Some(ushered) = version.seats.lock().ushered(version.instances_max()) else {
             return;
         };
         // A place that another function gives back tells nobody here.
-        if instances.len() < version.instances_max() && version.member.may_take() {
+        if ushered.has_room && version.member.may_take() {
             version.send_first_away();
         }
         let now = Instant::now();
         let mut next = now + USHER_TIME;
-        for exchange in instances.iter().flat_map(|it| it.exchanges()) {
-            next = next.min(exchange.displace_if_slow(now));
+        let mut slow = Vec::new();
+        // An asynchronous call that waits for its peer keeps nobody from going on.
+        let is_plain = version.http_style() == Some(CallStyle::Plain);
+        let instances = ushered.instances.iter().filter(|_| is_plain);
+        for exchange in instances.flat_map(|it| it.exchanges()) {
+            let (owed, again) = exchange.is_slow(wanted, now);
+            next = next.min(again);
+            slow.extend(owed.map(|owed| (owed, exchange)));
         }
-        drop((instances, version));
+        slow.sort_by_key(|(owed, _)| Reverse(*owed));
+        for (_, exchange) in slow.into_iter().take(ushered.waiting) {
+            exchange.displace(Displaced::Slow);
+        }
+        drop((ushered, version));
         sync::sleep(next.saturating_duration_since(now)).await;
     }
 }

@@ -66,6 +66,16 @@ pub(crate) struct Wanted<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Full;
 
+/// Requests that wait for seats.
+#[derive(Debug)]
+pub(super) struct Ushered {
+    pub(super) waiting: usize,
+    /// Whether the version may have one more instance.
+    pub(super) has_room: bool,
+    /// The live instances for requests.
+    pub(super) instances: Vec<Arc<Instance>>,
+}
+
 /// A seat that was taken in an instance.
 #[derive(Debug)]
 pub(super) struct SeatTaken {
@@ -172,14 +182,17 @@ impl Seats {
         }
     }
 
-    /// The live instances for requests, if a request waits for a seat; otherwise
-    /// nobody ushers any more.
-    pub(super) fn ushered(&mut self) -> Option<Vec<Arc<Instance>>> {
-        self.forget_gone();
+    /// The seats for which requests wait, if any does; otherwise nobody ushers any
+    /// more.
+    pub(super) fn ushered(&mut self, instances_max: usize) -> Option<Ushered> {
+        self.waiting.retain(|waiter| !waiter.is_closed());
         self.is_ushering = !self.waiting.is_empty();
         let is_of_requests = |it: &&Arc<Instance>| it.lane == Lane::Requests;
-        let ushered = || self.all().filter(is_of_requests).cloned().collect();
-        self.is_ushering.then(ushered)
+        self.is_ushering.then(|| Ushered {
+            waiting: self.waiting.len(),
+            has_room: self.may_add(instances_max),
+            instances: self.all().filter(is_of_requests).cloned().collect(),
+        })
     }
 
     /// The request that has waited for the longest.

@@ -2,7 +2,7 @@
 //! refusal.
 
 use bytes::Bytes;
-use http::header::{HeaderMap, TE};
+use http::header::{CONTENT_LENGTH, HeaderMap, TE};
 use http::response::Parts;
 use http::{Response, StatusCode};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
@@ -30,6 +30,10 @@ pub(super) fn checked(
     headers(&head.headers, limits.response_header_bytes)?;
     let hold = Hold::take(&mut head.headers, limits).map_err(Refusal::Answer)?;
     names(&head.headers)?;
+    // RFC 9110 section 8.6.
+    if head.status == StatusCode::NO_CONTENT {
+        head.headers.remove(CONTENT_LENGTH);
+    }
     Ok((head, hold, body))
 }
 

@@ -19,9 +19,9 @@ mod watch;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::Response;
 use http::header::SET_COOKIE;
 use http::request::Parts;
+use http::{Response, StatusCode};
 use http_body_util::{BodyExt, Full};
 use openline_admission::admit::Places;
 use openline_admission::services::Service;
@@ -89,9 +89,8 @@ pub(crate) async fn answer(
         split,
     } = answered?;
     let (mut head, hold, mut body) = answer::checked(response, &split.limits)?;
-    if let Some(cookie) = set_cookie {
-        head.headers.append(SET_COOKIE, cookie);
-    }
+    head.headers
+        .extend(set_cookie.map(|cookie| (SET_COOKIE, cookie)));
     if let Some(hold) = hold {
         let first = answer::first_bytes(body, &split.limits).await?;
         return Ok(Exchanged::Held(Box::new(Holding {
@@ -118,9 +117,16 @@ pub(crate) async fn answer(
         Some(Form::Otherwise) | None => None,
     };
     let (answerer, held) = ((gateway, &service, id), (places, place));
-    let written = Written::new(body, answerer, held, ends, (is_head, version), watch);
+    let is_bodiless = is_head || has_no_body(head.status);
+    let written = Written::new(body, answerer, held, ends, (is_bodiless, version), watch);
     let body = AnswerBody::Written(Box::new(written));
     Ok(Exchanged::Answer(Response::from_parts(head, body)))
+}
+
+/// Whether an answer has no body by its status. The library takes one away over
+/// HTTP/1.1 only.
+fn has_no_body(status: StatusCode) -> bool {
+    matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
 }
 
 /// What the function is asked, and how the body of that fares.

@@ -25,7 +25,7 @@ use super::watch::Watch;
 use super::{Answerer, Held, status};
 use crate::gateway::{Gateway, Place};
 use crate::request_id::RequestId;
-use crate::rescue::PEER_GONE;
+use crate::rescue::{PEER_GONE, PEER_SLOW};
 
 /// The body of an answer that a function writes.
 #[derive(Debug)]
@@ -38,7 +38,8 @@ pub struct Written {
     /// When its time is up.
     ends: Ends,
     timer: Option<Pin<Box<Sleep>>>,
-    /// The peer will not read it: it is the answer to HEAD.
+    /// The peer will not read it: it is the answer to HEAD, or has a status without a
+    /// body.
     is_head: bool,
     /// The same over HTTP/2, where hyper would send what the function writes.
     is_left_out: bool,
@@ -201,9 +202,15 @@ impl Drop for Written {
         }
         let has_ended = self.is_over || self.broken.is_some();
         if !has_ended && !self.body.is_whole() && !self.is_head {
-            self.gateway.tally().refuse(PEER_GONE);
             let (id, function) = (self.id, &self.function);
-            tracing::debug!(request = %id, %function, status = 499, "the peer left before its answer was complete");
+            // hyper asks for nothing more while the peer does not read.
+            if self.body.is_slow() {
+                self.gateway.tally().refuse(PEER_SLOW);
+                tracing::debug!(request = %id, %function, "a slow peer lost its instance to another");
+            } else {
+                self.gateway.tally().refuse(PEER_GONE);
+                tracing::debug!(request = %id, %function, status = 499, "the peer left before its answer was complete");
+            }
         }
     }
 }

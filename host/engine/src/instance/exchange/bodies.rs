@@ -8,7 +8,7 @@ use bytes::Bytes;
 use http::header::CONTENT_LENGTH;
 use http_body::{Body, Frame, SizeHint};
 
-use super::progress::{Awaits, Exchange, Stage};
+use super::progress::{Awaits, Displaced, Exchange, Stage};
 use super::{RequestBody, RequestBodyError, Streams, Unfinished, WrittenBody};
 
 /// The body of a request, which notes when the function waits for it.
@@ -48,13 +48,18 @@ impl Body for Awaited {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, RequestBodyError>>> {
+        // Also what has come: the peer is told that it came too late.
+        let slow = || Poll::Ready(Some(Err(RequestBodyError::Slow)));
+        if self.exchange.why_displaced().is_some() {
+            return slow();
+        }
         let polled = Pin::new(&mut self.body).poll_frame(cx);
         match &polled {
             Poll::Pending => {
                 self.exchange.body_is_read_by(cx.waker());
                 self.exchange.awaits(Awaits::Body, true);
-                if self.exchange.is_displaced() {
-                    return Poll::Ready(Some(Err(RequestBodyError::Slow)));
+                if self.exchange.why_displaced().is_some() {
+                    return slow();
                 }
             }
             Poll::Ready(frame) => {
@@ -111,6 +116,11 @@ impl ResponseBody {
         self.left == Some(0) || self.is_end_stream()
     }
 
+    /// Whether it ends early because its peer is slow.
+    pub fn is_slow(&self) -> bool {
+        self.exchange.why_displaced() == Some(Displaced::Slow)
+    }
+
     fn has_failed(&self) -> bool {
         let seat = self.seat.as_ref();
         self.exchange.stage() == Stage::Failed || seat.is_some_and(|seat| seat.has_failed())
@@ -155,9 +165,14 @@ impl Body for ResponseBody {
         if self.is_over {
             return Poll::Ready(None);
         }
-        match self.polled(cx) {
+        let polled = self.polled(cx);
+        if polled.is_ready()
+            && let Some(why) = self.exchange.why_displaced()
+        {
+            return self.unfinished(why.into());
+        }
+        match polled {
             Poll::Pending => Poll::Pending,
-            Poll::Ready(_) if self.exchange.is_displaced() => self.unfinished(Unfinished::Slow),
             Poll::Ready(Some(Ok(frame))) => {
                 if let Some(data) = frame.data_ref() {
                     if let Some(left) = self.left {
@@ -208,6 +223,15 @@ impl Drop for ResponseBody {
         // Nobody waits for a call that goes on behind its answer, either.
         if !is_whole || self.exchange.stage() == Stage::Answered {
             self.exchange.forsake();
+        }
+    }
+}
+
+impl From<Displaced> for Unfinished {
+    fn from(why: Displaced) -> Self {
+        match why {
+            Displaced::Slow => Self::Slow,
+            Displaced::Ends => Self::Function("its instance ends for another".into()),
         }
     }
 }

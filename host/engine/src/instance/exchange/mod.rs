@@ -13,6 +13,7 @@
 
 pub(crate) mod bodies;
 pub(crate) mod progress;
+mod written;
 
 use std::sync::Arc;
 

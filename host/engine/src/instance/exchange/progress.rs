@@ -8,7 +8,6 @@
 //! So slow peers never end an instance whose function looks at what it reads and
 //! writes, and cause no faults.
 
-use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -20,23 +19,24 @@ use http_body::{Body, Frame, SizeHint};
 use tokio::time::Instant;
 
 use super::WrittenBody;
+use super::written::Written;
 use crate::sync::{AtomicWaker, Mutex};
 
 /// How long something lasts at most that may last for as long as it likes.
 pub(crate) const NO_END: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
 
-/// How much of an answer the host reads ahead of its peer, in bytes, if others wait
-/// for the call that writes it: most answers are smaller, and then no peer delays
-/// them.
-pub(crate) const AHEAD_BYTES_MAX: usize = 256 * 1024;
-
-/// How long a call may wait for its peer while requests wait for seats, before the
-/// peer has to send or read [`SEAT_BYTES_PER_SECOND_MIN`] for each second: a peer
+/// How long a plain call may wait for its peer while requests wait for seats, before
+/// the peer has to send or read [`SEAT_BYTES_PER_SECOND_MIN`] for each second: a peer
 /// whose network stalls for a moment stays.
 const SEAT_TIME: Duration = Duration::from_secs(1);
 
 /// The slowest average rate of such a peer: a slow mobile network manages it.
 const SEAT_BYTES_PER_SECOND_MIN: u64 = 16 * 1024;
+
+/// How much of an answer may be taken at once before its peer has read it, in bytes:
+/// what the library and the kernel take before they wait. Its peer has the time to
+/// read it.
+const BURST_BYTES: usize = 128 * 1024;
 
 /// How far an exchange is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,23 +94,25 @@ struct State {
     since: Option<Instant>,
     /// How long it has waited before that.
     waited: Duration,
-    /// The same, less what the peer has earned by what it has sent and read.
+    /// Since when requests have waited for its seat, if they have.
+    wanted: Option<Instant>,
+    /// How long it has waited since then, less what the peer has earned by what it has
+    /// sent and read.
     owed: Duration,
-    /// How long it may take to read the piece of the answer that it reads.
-    piece: Duration,
+    /// How long the peer may take to read what was taken of the answer.
+    burst: Duration,
     /// When the peer has left.
     forsaken: Option<Instant>,
-    is_displaced: bool,
+    displaced: Option<Displaced>,
 }
 
-/// The answer on its way from the function to the peer.
-#[derive(Debug, Default)]
-struct Written {
-    /// There until it ends.
-    body: Option<WrittenBody>,
-    /// What was read ahead.
-    ahead: VecDeque<Result<Frame<Bytes>, String>>,
-    ahead_bytes: usize,
+/// Why an exchange was taken from its peer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Displaced {
+    /// The peer is slow, and others wait for the instance.
+    Slow,
+    /// The instance ends, for another version or another function.
+    Ends,
 }
 
 /// What a call waits for.
@@ -142,10 +144,11 @@ impl Exchange {
                 awaits_reader: false,
                 since: None,
                 waited: Duration::ZERO,
+                wanted: None,
                 owed: Duration::ZERO,
-                piece: Duration::ZERO,
+                burst: Duration::ZERO,
                 forsaken: None,
-                is_displaced: false,
+                displaced: None,
             }),
             answer: Mutex::default(),
             driver: AtomicWaker::new(),
@@ -249,7 +252,7 @@ impl Exchange {
         let due = self.peer_due(&state);
         drop(state);
         if due.is_some_and(|due| due <= Instant::now()) {
-            self.displace();
+            self.displace(Displaced::Slow);
             return false;
         }
         true
@@ -262,33 +265,34 @@ impl Exchange {
         let waits = state.since.is_some();
         drop(state);
         if waits {
-            self.displace();
+            self.displace(Displaced::Ends);
         }
     }
 
-    /// Displaces its peer if that is slow: requests wait for a seat. Answers when that
-    /// is worth asking again.
-    pub(crate) fn displace_if_slow(&self, now: Instant) -> Instant {
-        let state = self.state.lock();
-        let waits = state
-            .since
-            .map(|since| now.saturating_duration_since(since));
-        let waited = waits.unwrap_or_default().saturating_sub(state.piece);
-        let left = SEAT_TIME.saturating_sub(state.owed + waited);
-        drop(state);
-        if left.is_zero() && waits.is_some() {
-            self.displace();
+    /// How long its call waits for its peer beyond what the peer may take, while
+    /// requests have waited for a seat since `wanted`; and when that is worth asking
+    /// again.
+    pub(crate) fn is_slow(&self, wanted: Instant, now: Instant) -> (Option<Duration>, Instant) {
+        let mut state = self.state.lock();
+        if state.wanted != Some(wanted) {
+            state.wanted = Some(wanted);
+            state.owed = Duration::ZERO;
         }
-        now + left.max(SEAT_TIME / 4)
+        let waits = state.waits(now);
+        let owed = state.owed + waits.unwrap_or_default().saturating_sub(state.burst);
+        let left = SEAT_TIME.saturating_sub(owed);
+        let is_slow = left.is_zero() && waits.is_some();
+        (is_slow.then_some(owed), now + left.max(SEAT_TIME / 4))
     }
 
     /// Takes the function from its peer: the body of the request ends with an error,
     /// and what is written of the answer goes nowhere.
-    pub(crate) fn displace(&self) {
+    pub(crate) fn displace(&self, why: Displaced) {
         let mut state = self.state.lock();
-        if std::mem::replace(&mut state.is_displaced, true) {
+        if state.displaced.is_some() {
             return;
         }
+        state.displaced = Some(why);
         state.forsaken.get_or_insert_with(Instant::now);
         drop(state);
         self.awaits(Awaits::Body, false);
@@ -299,20 +303,21 @@ impl Exchange {
         self.body.wake();
     }
 
-    pub(super) fn is_displaced(&self) -> bool {
-        self.state.lock().is_displaced
+    /// Why its peer was displaced, if it was.
+    pub(super) fn why_displaced(&self) -> Option<Displaced> {
+        self.state.lock().displaced
     }
 
     /// Waits until its peer is displaced before there is an answer.
-    pub(crate) async fn displaced(&self) {
+    pub(crate) async fn displaced(&self) -> Displaced {
         poll_fn(|cx| {
             self.reader.register(cx.waker());
-            match self.is_displaced() {
-                true => Poll::Ready(()),
-                false => Poll::Pending,
+            match self.why_displaced() {
+                Some(why) => Poll::Ready(why),
+                None => Poll::Pending,
             }
         })
-        .await;
+        .await
     }
 
     /// Whether the call is to end with its instance because its peer has left, and
@@ -320,6 +325,12 @@ impl Exchange {
     pub(crate) fn ends_forsaken(&self) -> bool {
         let state = self.state.lock();
         state.forsaken.is_some() && Instant::now() < self.own_due(&state)
+    }
+
+    /// Whether the peer has left: what its call does then is no fault for which others
+    /// should be refused.
+    pub(crate) fn has_left(&self) -> bool {
+        self.state.lock().forsaken.is_some()
     }
 
     /// Whether the peer of a call has been gone for so long that the instance ends.
@@ -338,14 +349,16 @@ impl Exchange {
             Awaits::Body => state.awaits_body = is_so,
             Awaits::Reader => state.awaits_reader = is_so,
         }
-        let waits = (state.awaits_body || state.awaits_reader) && !state.is_displaced;
+        let waits = (state.awaits_body || state.awaits_reader) && state.displaced.is_none();
         match (state.since, waits) {
             (None, true) => state.since = Some(Instant::now()),
             (Some(since), false) => {
-                let waited = since.elapsed();
-                state.waited += waited;
-                let piece = std::mem::take(&mut state.piece);
-                state.owed += waited.saturating_sub(piece);
+                let now = Instant::now();
+                state.waited += now.saturating_duration_since(since);
+                let waited = state.waits(now).unwrap_or_default();
+                let burst = state.burst.min(waited);
+                state.burst -= burst;
+                state.owed += waited - burst;
                 state.since = None;
             }
             _ => return,
@@ -353,7 +366,7 @@ impl Exchange {
         let (is_last, is_shared) = (state.is_last, state.is_shared);
         drop(state);
         if waits && is_last {
-            self.displace();
+            self.displace(Displaced::Ends);
         } else if waits && is_shared {
             // Its time to be displaced runs.
             self.driver.wake();
@@ -370,7 +383,9 @@ impl Exchange {
     /// function waits for it, if there is more and the host does not read ahead.
     pub(super) fn sent(&self, bytes: usize, has_more: bool) {
         let mut state = self.state.lock();
-        state.piece = time_of(bytes);
+        let time = time_of(bytes);
+        state.owed = state.owed.saturating_sub(time);
+        state.burst = (state.burst + time).min(time_of(BURST_BYTES));
         let waits = has_more && !state.is_shared;
         drop(state);
         if waits {
@@ -386,47 +401,74 @@ impl Exchange {
     /// The body of the answer, which the peer reads from now on.
     pub(super) fn write(&self, body: WrittenBody) {
         let mut answer = self.answer.lock();
-        if !self.is_displaced() {
+        if !answer.is_closed {
             answer.body = Some(body);
         }
     }
 
     /// Nobody reads any more: the function learns it when it writes.
     pub(super) fn close(&self) {
-        let closed = std::mem::take(&mut *self.answer.lock());
+        let mut answer = self.answer.lock();
+        let closed = Written {
+            is_closed: true,
+            ..Written::default()
+        };
+        let closed = std::mem::replace(&mut *answer, closed);
+        drop(answer);
         drop(closed);
+    }
+
+    /// The next piece that the function writes. Only one task at a time asks: the
+    /// driver while it reads ahead, and then the peer's.
+    fn poll_written(&self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, String>>> {
+        let mut answer = self.answer.lock();
+        let Some(mut body) = answer.body.take() else {
+            return Poll::Ready(None);
+        };
+        answer.is_polled = true;
+        drop(answer);
+        let polled = Pin::new(&mut body).poll_frame(cx);
+        let has_ended = matches!(polled, Poll::Ready(None | Some(Err(_))));
+        let mut answer = self.answer.lock();
+        answer.is_polled = false;
+        if has_ended || answer.is_closed {
+            drop(answer);
+            drop(body);
+        } else {
+            answer.body = Some(body);
+        }
+        polled
+    }
+
+    /// Whether the host reads ahead of the peer.
+    fn is_ahead(&self) -> bool {
+        let state = self.state.lock();
+        state.is_shared && state.stage == Stage::Answered
     }
 
     /// Reads the answer ahead of its peer, whose call others wait for. The driver
     /// calls it whenever the call pauses.
     pub(crate) fn read_ahead(&self, cx: &mut Context<'_>) {
-        let state = self.state.lock();
-        let is_ahead = state.is_shared && state.stage == Stage::Answered;
-        drop(state);
-        if !is_ahead {
+        if !self.is_ahead() {
             return;
         }
-        let mut answer = self.answer.lock();
-        let before = answer.ahead.len();
-        while answer.ahead_bytes < AHEAD_BYTES_MAX
-            && let Some(body) = &mut answer.body
-        {
-            match Pin::new(body).poll_frame(cx) {
-                Poll::Pending => break,
-                Poll::Ready(Some(frame)) => {
-                    let data = frame.as_ref().ok().and_then(Frame::data_ref);
-                    answer.ahead_bytes += data.map_or(0, Bytes::len);
-                    if frame.is_err() {
-                        answer.body = None;
-                    }
-                    answer.ahead.push_back(frame);
-                }
-                Poll::Ready(None) => answer.body = None,
+        let mut has_more = false;
+        let is_full = loop {
+            if self.answer.lock().is_full() {
+                break true;
             }
-        }
-        let is_full = answer.ahead_bytes >= AHEAD_BYTES_MAX;
-        let has_more = answer.ahead.len() > before || answer.body.is_none();
-        drop(answer);
+            match self.poll_written(cx) {
+                Poll::Pending => break false,
+                Poll::Ready(None) => {
+                    has_more = true;
+                    break false;
+                }
+                Poll::Ready(Some(frame)) => {
+                    has_more = true;
+                    self.answer.lock().put(frame);
+                }
+            }
+        };
         self.awaits(Awaits::Reader, is_full);
         if has_more {
             self.reader.wake();
@@ -436,44 +478,48 @@ impl Exchange {
     /// The next piece of the answer for the peer.
     pub(super) fn read(&self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, String>>> {
         self.reader.register(cx.waker());
-        let mut answer = self.answer.lock();
         if !self.state.lock().is_shared {
             self.awaits(Awaits::Reader, false);
+            return self.poll_written(cx);
         }
-        if let Some(frame) = answer.ahead.pop_front() {
-            let was_full = answer.ahead_bytes >= AHEAD_BYTES_MAX;
-            let data = frame.as_ref().ok().and_then(Frame::data_ref);
-            answer.ahead_bytes -= data.map_or(0, Bytes::len);
+        let mut answer = self.answer.lock();
+        let was_full = answer.is_full();
+        if let Some(frame) = answer.take() {
             drop(answer);
             if was_full {
                 self.driver.wake();
             }
             return Poll::Ready(Some(frame));
         }
-        let state = self.state.lock();
-        let is_ahead = state.is_shared && state.stage == Stage::Answered;
-        drop(state);
-        match &mut answer.body {
-            None => Poll::Ready(None),
-            Some(_) if is_ahead => Poll::Pending,
-            Some(body) => Pin::new(body).poll_frame(cx),
+        let has_more = answer.body.is_some() || answer.is_polled;
+        drop(answer);
+        match has_more && self.is_ahead() {
+            true => Poll::Pending,
+            false => self.poll_written(cx),
         }
     }
 
     /// Whether there is nothing more to read.
     pub(super) fn has_nothing_more(&self) -> bool {
-        let answer = self.answer.lock();
-        let has_ended = answer.body.as_ref().is_none_or(Body::is_end_stream);
-        has_ended && answer.ahead.is_empty() && !self.is_displaced()
+        let has_ended = self.answer.lock().has_ended();
+        has_ended && self.why_displaced().is_none()
     }
 
     /// What is known of the length of the answer.
     pub(super) fn size_hint(&self) -> SizeHint {
-        let answer = self.answer.lock();
-        match &answer.body {
-            Some(body) if answer.ahead.is_empty() => body.size_hint(),
-            _ => SizeHint::new(),
-        }
+        self.answer.lock().size_hint()
+    }
+}
+
+// === impl State ===
+
+impl State {
+    /// How long the function has been waiting for its peer, if it is, since requests
+    /// have waited for its seat.
+    fn waits(&self, now: Instant) -> Option<Duration> {
+        let wanted = self.wanted.unwrap_or(now);
+        self.since
+            .map(|since| now.saturating_duration_since(since.max(wanted)))
     }
 }
 

@@ -4,6 +4,7 @@ use http_body_util::{BodyExt, StreamBody};
 use tokio::sync::mpsc;
 
 use super::super::bodies::Awaited;
+use super::super::written::AHEAD_BYTES_MAX;
 use super::super::{RequestBodyError, ResponseBody, Unfinished};
 use super::*;
 
@@ -50,6 +51,23 @@ fn poll(
 ) -> Poll<Option<Bytes>> {
     let polled = Pin::new(body).poll_frame(&mut Context::from_waker(Waker::noop()));
     polled.map(|frame| frame.map(|frame| frame.unwrap().into_data().unwrap()))
+}
+
+fn is_displaced(exchange: &Exchange) -> bool {
+    exchange.why_displaced().is_some()
+}
+
+/// As the task that ushers does, since requests wait.
+fn usher(exchange: &Exchange, wanted: Instant) -> Instant {
+    let (owed, next) = exchange.is_slow(wanted, Instant::now());
+    if owed.is_some() {
+        exchange.displace(Displaced::Slow);
+    }
+    next
+}
+
+fn poll_body(body: &mut Awaited) -> Poll<Option<Result<Frame<Bytes>, RequestBodyError>>> {
+    Pin::new(body).poll_frame(&mut Context::from_waker(Waker::noop()))
 }
 
 fn read_ahead(exchange: &Exchange) {
@@ -116,7 +134,7 @@ async fn a_slow_peer_is_displaced_only_where_others_wait_for_the_call() {
         for _ in 0..2 {
             assert!(poll(&mut body).is_pending());
             tokio::time::advance(TIME * 2 / 3).await;
-            if exchange.is_displaced() {
+            if is_displaced(&exchange) {
                 break;
             }
             if exchange.due(Waker::noop()) <= Instant::now() {
@@ -126,7 +144,7 @@ async fn a_slow_peer_is_displaced_only_where_others_wait_for_the_call() {
             pieces.try_send(Bytes::from_static(b"a")).unwrap();
             assert!(poll(&mut body).is_ready());
         }
-        assert_eq!(exchange.is_displaced(), is_shared);
+        assert_eq!(is_displaced(&exchange), is_shared);
         if is_shared {
             let frame = body.frame().await.unwrap();
             assert_eq!(frame.unwrap_err(), RequestBodyError::Slow);
@@ -181,10 +199,10 @@ async fn what_was_read_ahead_is_whole() {
     read_ahead(&exchange);
     pieces.try_send(Bytes::from("c")).unwrap();
     drop(pieces);
-    assert_eq!(poll(&mut answer), Poll::Ready(Some(Bytes::from("a"))));
+    assert_eq!(poll(&mut answer), Poll::Ready(Some(Bytes::from("ab"))));
     in_call.returned();
     assert!(!answer.is_whole());
-    for piece in [Some("b"), Some("c"), None] {
+    for piece in [Some("c"), None] {
         assert_eq!(poll(&mut answer), Poll::Ready(piece.map(Bytes::from)));
     }
     assert!(answer.is_whole());
@@ -199,7 +217,7 @@ async fn the_peers_of_an_instance_that_ends_are_not_waited_for() {
     // What is there is read.
     pieces.try_send(Bytes::from_static(b"a")).unwrap();
     assert_eq!(poll(&mut body), Poll::Ready(Some(Bytes::from("a"))));
-    assert!(!exchange.is_displaced());
+    assert!(!is_displaced(&exchange));
     let frame = body.frame().await.unwrap();
     assert_eq!(frame.unwrap_err(), RequestBodyError::Slow);
     tokio::time::timeout(TIME, exchange.displaced())
@@ -214,62 +232,120 @@ async fn a_peer_keeps_its_seat_by_its_rate() {
     let piece = Bytes::from(vec![0; second]);
     for (pause, stays) in [(SEAT_TIME, true), (SEAT_TIME * 3, false)] {
         let exchange = begun(false);
+        let wanted = Instant::now();
+        usher(&exchange, wanted);
         let (pieces, body) = body();
         let mut body = Awaited::new(body, Arc::clone(&exchange));
         for _ in 0..5 {
-            assert_eq!(poll(&mut body).is_pending(), !exchange.is_displaced());
-            if exchange.is_displaced() {
+            assert_eq!(poll_body(&mut body).is_pending(), !is_displaced(&exchange));
+            if is_displaced(&exchange) {
                 break;
             }
             tokio::time::advance(pause - Duration::from_millis(1)).await;
-            exchange.displace_if_slow(Instant::now());
+            usher(&exchange, wanted);
             pieces.try_send(piece.clone()).unwrap();
-            if !exchange.is_displaced() {
-                assert!(poll(&mut body).is_ready());
+            if !is_displaced(&exchange) {
+                assert!(poll_body(&mut body).is_ready());
             }
         }
-        assert_eq!(exchange.is_displaced(), !stays);
+        assert_eq!(is_displaced(&exchange), !stays);
     }
     // What it has sent faster is not saved up.
     let exchange = begun(false);
+    let wanted = Instant::now();
+    usher(&exchange, wanted);
     let (pieces, body) = body();
     let mut body = Awaited::new(body, Arc::clone(&exchange));
     pieces.try_send(Bytes::from(vec![0; 100 * second])).unwrap();
-    assert!(poll(&mut body).is_ready() && poll(&mut body).is_pending());
+    assert!(poll_body(&mut body).is_ready() && poll_body(&mut body).is_pending());
     tokio::time::advance(SEAT_TIME).await;
-    exchange.displace_if_slow(Instant::now());
-    assert!(exchange.is_displaced());
+    usher(&exchange, wanted);
+    assert!(is_displaced(&exchange));
     // A function that does not wait for its peer keeps it.
     let exchange = begun(false);
+    usher(&exchange, wanted);
     tokio::time::advance(TIME).await;
-    exchange.displace_if_slow(Instant::now());
-    assert!(!exchange.is_displaced());
+    usher(&exchange, wanted);
+    assert!(!is_displaced(&exchange));
 }
 
-/// The same for a peer that does not read.
+/// A peer that was slow before anybody waited has as much time as any.
 #[tokio::test(start_paused = true)]
-async fn a_peer_that_does_not_read_loses_its_seat() {
+async fn only_the_time_in_which_others_wait_counts() {
     let exchange = begun(false);
-    let (pieces, mut answer) = answer(&exchange);
-    let second = usize::try_from(SEAT_BYTES_PER_SECOND_MIN).unwrap();
-    for seconds in [2, 1] {
-        let piece = Bytes::from(vec![0; seconds * second]);
-        pieces.try_send(piece).unwrap();
-    }
-    for seconds in [2, 1] {
-        assert!(poll(&mut answer).is_ready());
-        let next = exchange.displace_if_slow(Instant::now());
-        assert_eq!(next - Instant::now(), SEAT_TIME);
-        tokio::time::advance(SEAT_TIME * seconds).await;
-        exchange.displace_if_slow(Instant::now());
-        assert!(
-            !exchange.is_displaced(),
-            "it may take as long for the piece"
-        );
+    let (_pieces, body) = body();
+    let mut body = Awaited::new(body, Arc::clone(&exchange));
+    assert!(poll_body(&mut body).is_pending());
+    for _ in 0..2 {
+        tokio::time::advance(TIME).await;
+        let wanted = Instant::now();
+        let next = usher(&exchange, wanted);
+        assert!(!is_displaced(&exchange));
+        assert_eq!(next, wanted + SEAT_TIME);
     }
     tokio::time::advance(SEAT_TIME).await;
-    exchange.displace_if_slow(Instant::now());
-    assert!(exchange.is_displaced() && !answer.is_whole());
+    usher(&exchange, Instant::now() - SEAT_TIME);
+    assert!(is_displaced(&exchange));
+}
+
+/// The library and the kernel take much at once, and then nothing until that is gone.
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_reads_at_its_rate_keeps_its_seat_however_much_is_taken_at_once() {
+    let exchange = begun(false);
+    let wanted = Instant::now();
+    usher(&exchange, wanted);
+    let (pieces, mut answer) = answer(&exchange);
+    let piece = Bytes::from(vec![0; BURST_BYTES / 8]);
+    for _ in 0..4 {
+        for _ in 0..8 {
+            pieces.try_send(piece.clone()).unwrap();
+            assert!(poll(&mut answer).is_ready());
+        }
+        // Twice as fast as it has to be.
+        tokio::time::advance(time_of(BURST_BYTES) / 2).await;
+        usher(&exchange, wanted);
+        assert!(!is_displaced(&exchange));
+    }
+    tokio::time::advance(time_of(BURST_BYTES) / 2).await;
+    usher(&exchange, wanted);
+    assert!(!is_displaced(&exchange), "it may take as long");
+    tokio::time::advance(SEAT_TIME).await;
+    usher(&exchange, wanted);
+    assert!(is_displaced(&exchange) && !answer.is_whole());
     let frame = answer.frame().await.unwrap();
     assert_eq!(frame.unwrap_err(), Unfinished::Slow);
+}
+
+/// An answer may be the request's own body, which learns of its end while it is read.
+#[tokio::test(start_paused = true)]
+async fn the_body_of_a_request_can_be_its_answer() {
+    let exchange = begun(false);
+    exchange.is_last();
+    let (_pieces, request) = body::<RequestBodyError>();
+    let request = Awaited::new(request, Arc::clone(&exchange));
+    exchange.answer();
+    let passed = request.map_err(|error| error.to_string()).boxed_unsync();
+    let response = http::Response::new(passed);
+    let mut answer = ResponseBody::new(response, Arc::clone(&exchange), None).into_body();
+    let frame = answer.frame().await.unwrap();
+    assert!(matches!(frame, Err(Unfinished::Function(_))));
+}
+
+/// Many small pieces take no more memory than large ones, and none that are empty.
+#[tokio::test(start_paused = true)]
+async fn what_is_read_ahead_is_joined() {
+    let exchange = begun(true);
+    let (pieces, mut answer) = answer(&exchange);
+    for _ in 0..4 {
+        for piece in ["a", "", "b"] {
+            pieces.try_send(Bytes::from(piece)).unwrap();
+        }
+        read_ahead(&exchange);
+    }
+    assert_eq!(exchange.answer.lock().ahead.len(), 1);
+    assert_eq!(
+        poll(&mut answer),
+        Poll::Ready(Some(Bytes::from("abababab")))
+    );
+    assert_eq!(exchange.answer.lock().ahead_bytes, 0);
 }
