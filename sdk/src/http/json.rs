@@ -145,7 +145,7 @@ fn string(characters: &mut Characters) -> Option<String> {
     }
 }
 
-/// The character of `\uXXXX`, which is one of two if it is not in the first plane.
+/// The character of a `\uXXXX` escape. One outside the basic plane takes two escapes.
 fn escaped(characters: &mut Characters) -> Option<char> {
     let first = unit(characters)?;
     if !(0xd800..0xdc00).contains(&first) {

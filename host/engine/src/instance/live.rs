@@ -98,7 +98,7 @@ impl Instance {
         drop(exchanges);
         // Set before it is looked through.
         if self.is_cut() || self.key.is_some() && self.is_ending() {
-            exchange.is_last();
+            exchange.stop_waiting();
         }
     }
 
@@ -151,7 +151,7 @@ impl Instance {
         self.ending.store(true, Ordering::Release);
         if self.key.is_some() {
             for exchange in self.exchanges() {
-                exchange.is_last();
+                exchange.stop_waiting();
             }
         }
         self.mailbox.end();

@@ -401,7 +401,7 @@ async fn usher(version: Weak<Version>) {
         let is_plain = version.http_style() == Some(CallStyle::Plain);
         let instances = ushered.instances.iter().filter(|_| is_plain);
         for exchange in instances.flat_map(|it| it.exchanges()) {
-            let (owed, again) = exchange.is_slow(wanted, now);
+            let (owed, again) = exchange.lateness(wanted, now);
             next = next.min(again);
             slow.extend(owed.map(|owed| (owed, exchange)));
         }

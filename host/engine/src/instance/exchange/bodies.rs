@@ -25,7 +25,7 @@ pub struct ResponseBody {
     exchange: Arc<Exchange>,
     /// What it announces and has not had yet, in bytes.
     left: Option<u64>,
-    /// It announces nothing: nobody reads to its end.
+    /// It announces a length of 0, so nothing reads to its end.
     is_empty: bool,
     /// Of an asynchronous call, which has returned: its place in the instance.
     seat: Option<Box<dyn Streams>>,
@@ -110,8 +110,8 @@ impl ResponseBody {
         })
     }
 
-    /// Whether its peer has all of it, as far as it was announced. What reads an
-    /// announced body does not look for its end.
+    /// Whether the peer has all of it. A body with a `content-length` is whole when so
+    /// many bytes have left, because its reader does not wait for the end.
     pub fn is_whole(&self) -> bool {
         self.left == Some(0) || self.is_end_stream()
     }

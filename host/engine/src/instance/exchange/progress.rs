@@ -259,7 +259,7 @@ impl Exchange {
     }
 
     /// Its instance is to end: its call is not to wait for its peer any more.
-    pub(crate) fn is_last(&self) {
+    pub(crate) fn stop_waiting(&self) {
         let mut state = self.state.lock();
         state.is_last = true;
         let waits = state.since.is_some();
@@ -272,7 +272,7 @@ impl Exchange {
     /// How long its call waits for its peer beyond what the peer may take, while
     /// requests have waited for a seat since `wanted`; and when that is worth asking
     /// again.
-    pub(crate) fn is_slow(&self, wanted: Instant, now: Instant) -> (Option<Duration>, Instant) {
+    pub(crate) fn lateness(&self, wanted: Instant, now: Instant) -> (Option<Duration>, Instant) {
         let mut state = self.state.lock();
         if state.wanted != Some(wanted) {
             state.wanted = Some(wanted);

@@ -59,7 +59,7 @@ fn is_displaced(exchange: &Exchange) -> bool {
 
 /// As the task that ushers does, since requests wait.
 fn usher(exchange: &Exchange, wanted: Instant) -> Instant {
-    let (owed, next) = exchange.is_slow(wanted, Instant::now());
+    let (owed, next) = exchange.lateness(wanted, Instant::now());
     if owed.is_some() {
         exchange.displace(Displaced::Slow);
     }
@@ -213,7 +213,7 @@ async fn the_peers_of_an_instance_that_ends_are_not_waited_for() {
     let exchange = begun(false);
     let (pieces, body) = body();
     let mut body = Awaited::new(body, Arc::clone(&exchange));
-    exchange.is_last();
+    exchange.stop_waiting();
     // What is there is read.
     pieces.try_send(Bytes::from_static(b"a")).unwrap();
     assert_eq!(poll(&mut body), Poll::Ready(Some(Bytes::from("a"))));
@@ -320,7 +320,7 @@ async fn a_peer_that_reads_at_its_rate_keeps_its_seat_however_much_is_taken_at_o
 #[tokio::test(start_paused = true)]
 async fn the_body_of_a_request_can_be_its_answer() {
     let exchange = begun(false);
-    exchange.is_last();
+    exchange.stop_waiting();
     let (_pieces, request) = body::<RequestBodyError>();
     let request = Awaited::new(request, Arc::clone(&exchange));
     exchange.answer();
